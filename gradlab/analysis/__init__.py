@@ -1,0 +1,1 @@
+"""Tables in, decisions out; nothing here prints."""

@@ -1,0 +1,203 @@
+"""The config as pydantic models: every field, its range and its default, declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from gradlab.config.choices import Activation, Choice, Init, check_function_path
+
+MAX_TRIALS = 1_000_000
+MAX_SEED = 2**63 - 1
+
+DATA_OPTIONS: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "breast_cancer": {},
+    "diabetes": {},
+    "moons": {"n_samples": 1000, "noise": 0.1},
+    "spirals": {"n_samples": 1000, "noise": 0.1, "turns": 1.5},
+    "gaussian": {"n_samples": 1000, "n_features": 20, "separation": 2.0},
+    "multilabel": {"n_samples": 1000, "n_features": 20, "n_labels": 5},
+    "npz": {"path": None, "task": None},
+    "custom": {"factory": None, "kwargs": {}},
+}
+"""Data set name -> the options that it reads, with their defaults (None: the user must say)."""
+
+SPLIT_OPTIONS: dict[str, Any] = {"eval_fraction": 0.2, "split_seed": 0}
+"""Options of every data set that gradlab splits itself, all but `npz` and `custom`."""
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are errors, numbers are finite, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def unused_fields(self) -> list[str]:
+        """Fields that have no effect beside the other settings of this section."""
+        return []
+
+    def resolved(self) -> Self:
+        """The section with its unused fields at their defaults, so that equal trials are equal."""
+        defaults = type(self).model_fields
+        resets = {key: defaults[key].get_default(call_default_factory=True) for key in self.unused_fields()}
+        return self.model_copy(update=resets) if resets else self
+
+
+class Data(Section):
+    """The data set. Options that a data set does not read are left out of the resolved config."""
+
+    name: Literal[
+        "digits", "breast_cancer", "diabetes", "moons", "spirals", "gaussian", "multilabel", "npz", "custom"
+    ] = "digits"
+    standardize: bool = Field(True, description="features to mean 0, variance 1, from the training split")
+    eval_fraction: float | None = Field(None, gt=0, lt=1, description="share of the examples held out (0.2)")
+    split_seed: int | None = Field(None, ge=0, le=2**32 - 1, description="seed of generation and split (0)")
+    n_samples: int | None = Field(None, ge=10, le=10**7)
+    n_features: int | None = Field(None, ge=1, le=10**5)
+    n_labels: int | None = Field(None, ge=1, le=10**4)
+    noise: float | None = Field(None, ge=0, description="standard deviation of the noise on coordinates")
+    turns: float | None = Field(None, gt=0, le=100, description="turns of each spiral arm")
+    separation: float | None = Field(None, ge=0, description="distance between the two class means")
+    path: str | None = Field(None, min_length=1, description="the .npz file, relative to the config")
+    task: Literal["multiclass", "binary", "multilabel", "regression"] | None = None
+    factory: str | None = Field(None, description="file.py:function that makes the data")
+    kwargs: dict[str, Any] | None = Field(None, description="keyword arguments of the factory")
+
+    @field_validator("factory")
+    @classmethod
+    def _factory_path(cls, value: str | None) -> str | None:
+        return value if value is None else check_function_path(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or raw.get("name", "digits") not in DATA_OPTIONS:
+            return raw
+        filled = {key: value for key, value in raw.items() if value is not None}
+        for key, default in data_options(raw.get("name", "digits")).items():
+            if default is not None:
+                filled.setdefault(key, default)
+        return filled
+
+    @model_validator(mode="after")
+    def _need_options(self) -> Data:
+        for key, default in data_options(self.name).items():
+            if default is None and getattr(self, key) is None:
+                raise PydanticCustomError(
+                    "missing_option", "data '{name}' needs '{key}'", {"name": self.name, "key": key}
+                )
+        return self
+
+    def unused_fields(self) -> list[str]:
+        """Options that are set although this data set does not read them."""
+        known = data_options(self.name).keys() | {"name", "standardize"}
+        return [key for key in type(self).model_fields if key not in known and getattr(self, key) is not None]
+
+
+def data_options(name: str) -> dict[str, Any]:
+    """The options that data set `name` reads, with their defaults."""
+    return DATA_OPTIONS[name] | ({} if name in {"npz", "custom"} else SPLIT_OPTIONS)
+
+
+class Model(Section):
+    """The network: `depth` hidden layers of `width` units, the output layer on top."""
+
+    family: Literal["mlp", "cnn", "custom"] = "mlp"
+    depth: int = Field(10, ge=1, le=10_000, description="hidden layers; the output layer comes on top")
+    width: int = Field(64, ge=1, le=65_536, description="units (channels for cnn) of every hidden layer")
+    activation: Activation = Field(Choice("relu"), description="a name, a mapping with parameters, or file.py:function")
+    init: Init = Field(Choice("pytorch_default"), description="how weights and biases are drawn")
+    norm: Literal["none", "layer", "batch"] = "none"
+    residual: bool = Field(False, description="h_l = h_{l-1} + phi(norm(z_l)) from the second layer on")
+    factory: str | None = Field(None, description="file.py:function that makes an nn.Module (family: custom)")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+
+    @field_validator("factory")
+    @classmethod
+    def _factory_path(cls, value: str | None) -> str | None:
+        return value if value is None else check_function_path(value)
+
+    @model_validator(mode="after")
+    def _need_factory(self) -> Model:
+        if self.family == "custom" and self.factory is None:
+            raise PydanticCustomError("missing_option", "model family 'custom' needs '{key}'", {"key": "factory"})
+        return self
+
+    def unused_fields(self) -> list[str]:
+        """A custom model reads its factory and kwargs, a built-in one everything else."""
+        if self.family != "custom":
+            return ["factory", "kwargs"]
+        return [key for key in type(self).model_fields if key not in {"family", "factory", "kwargs"}]
+
+
+class Train(Section):
+    """How each trial is trained; the optimizers are torch.optim's, with its defaults."""
+
+    steps: Count = 500
+    batch_size: Count = 128
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = "sgd"
+    lr: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, description="used by optimizer: momentum")
+
+
+class Record(Section):
+    """What is recorded, and how often."""
+
+    every: Count = Field(10, description="steps between records; step 0 and the last step are always recorded")
+    probe: Count = Field(512, description="training examples on which dead and saturated units are judged")
+
+
+class Diagnosis(Section):
+    """Thresholds of the diagnosis (see `gradlab.analysis.diagnosis`)."""
+
+    vanishing: float = Field(1e-3, gt=0, description="vanishing where gradient_ratio is below this")
+    exploding: float = Field(1e3, gt=0, description="exploding where gradient_ratio is above this")
+    dying: float = Field(0.5, ge=0, le=1, description="dying where dead_fraction is above this")
+    saturated: float = Field(0.5, ge=0, le=1, description="saturated where saturated_fraction is above this")
+
+
+class Sweep(Section):
+    """The trials of an experiment: `grid` x `zip`, less `exclude`, plus `include`; keys are field paths."""
+
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="the product of all lists")
+    zip: list[dict[str, list[Any]]] = Field(
+        default_factory=list, description="inside one mapping the lists advance together"
+    )
+    exclude: list[dict[str, Any]] = Field(default_factory=list, description="partial matches taken out")
+    include: list[dict[str, Any]] = Field(default_factory=list, description="whole extra points, added last")
+
+    def paths(self) -> list[str]:
+        """Every swept field path, in order of appearance."""
+        blocks = [self.grid, *self.zip, *self.include]
+        return list(dict.fromkeys(path for block in blocks for path in block))
+
+
+class Experiment(Section):
+    """A whole config."""
+
+    name: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="names the run directory")
+    data: Data = Field(default_factory=Data)
+    model: Model = Field(default_factory=Model)
+    train: Train = Field(default_factory=Train)
+    record: Record = Field(default_factory=Record)
+    seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
+        5, description="a count (0, 1, ...) or a list"
+    )
+    sweep: Sweep = Field(default_factory=Sweep)
+    diagnosis: Diagnosis = Field(default_factory=Diagnosis)
+
+    @property
+    def seed_list(self) -> range | list[int]:
+        """The seeds themselves."""
+        return range(self.seeds) if isinstance(self.seeds, int) else self.seeds

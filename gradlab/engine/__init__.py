@@ -1,0 +1,1 @@
+"""The torch wing: stacked networks, their training and every measured statistic."""

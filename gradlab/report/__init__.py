@@ -1,0 +1,1 @@
+"""Drawing what analysis decided; nothing here decides."""

@@ -1,0 +1,1 @@
+"""The run directory: Parquet tables that any reader can open at any moment."""

@@ -1,0 +1,1 @@
+"""Mean-field predictions for wide networks; numpy only."""
