@@ -82,7 +82,7 @@ TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS}
 
 
 def schema(table: str, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
-    """The arrow schema of a table, `extra` columns (other swept fields) last, with the schema version in its metadata."""
+    """The arrow schema of a table, `extra` columns (other swept fields) last, the schema version in its metadata."""
     fields = [*TABLES[table].items(), *(extra or {}).items()]
     return pa.schema(fields, metadata={"gradlab.schema_version": str(SCHEMA_VERSION)})
 
