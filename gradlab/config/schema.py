@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -23,7 +24,7 @@ DATA_OPTIONS: dict[str, dict[str, Any]] = {
     "breast_cancer": {},
     "diabetes": {},
     "moons": {"n_samples": 1000, "noise": 0.1},
-    "spirals": {"n_samples": 1000, "noise": 0.1, "turns": 1.5},
+    "spirals": {"n_samples": 1000, "noise": 0.02, "turns": 1.5},
     "gaussian": {"n_samples": 1000, "n_features": 20, "separation": 2.0},
     "multilabel": {"n_samples": 1000, "n_features": 20, "n_labels": 5},
     "npz": {"path": None, "task": None},
@@ -35,6 +36,13 @@ SPLIT_OPTIONS: dict[str, Any] = {"eval_fraction": 0.2, "split_seed": 0}
 """Options of every data set that gradlab splits itself, all but `npz` and `custom`."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
+
+PARTIAL = {"partial": True}
+"""Validation context of a section whose missing required options the sweep supplies."""
+
+
+def _is_partial(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get("partial"))
 
 
 class Section(BaseModel):
@@ -81,21 +89,22 @@ class Data(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict) or raw.get("name", "digits") not in DATA_OPTIONS:
+        if not isinstance(raw, dict):
+            return raw
+        name = raw.get("name", "digits")
+        if not isinstance(name, str) or name not in DATA_OPTIONS:
             return raw
         filled = {key: value for key, value in raw.items() if value is not None}
-        for key, default in data_options(raw.get("name", "digits")).items():
+        for key, default in data_options(name).items():
             if default is not None:
                 filled.setdefault(key, default)
         return filled
 
     @model_validator(mode="after")
-    def _need_options(self) -> Data:
-        for key, default in data_options(self.name).items():
-            if default is None and getattr(self, key) is None:
-                raise PydanticCustomError(
-                    "missing_option", "data '{name}' needs '{key}'", {"name": self.name, "key": key}
-                )
+    def _need_options(self, info: ValidationInfo) -> Data:
+        for key in required_options(self.name):
+            if getattr(self, key) is None and not _is_partial(info):
+                raise missing_option("data.name", self.name, f"data.{key}")
         return self
 
     def unused_fields(self) -> list[str]:
@@ -109,14 +118,38 @@ def data_options(name: str) -> dict[str, Any]:
     return DATA_OPTIONS[name] | ({} if name in {"npz", "custom"} else SPLIT_OPTIONS)
 
 
+def required_options(name: str) -> list[str]:
+    """The options without which data set `name` cannot be made."""
+    return [key for key, default in DATA_OPTIONS[name].items() if default is None]
+
+
+def missing_option(path: str, choice: str, option: str) -> PydanticCustomError:
+    """The error that the setting `choice` of the field at `path` needs the field at path `option`."""
+    return PydanticCustomError(
+        "missing_option", "{path} '{choice}' needs {option}", {"path": path, "choice": choice, "option": option}
+    )
+
+
+CUSTOM_MODEL_FIELDS = ("factory", "kwargs")
+"""The fields of `model` that only family `custom` reads; it reads none of the others."""
+
+
 class Model(Section):
     """The network: `depth` hidden layers of `width` units, the output layer on top."""
 
     family: Literal["mlp", "cnn", "custom"] = "mlp"
     depth: int = Field(10, ge=1, le=10_000, description="hidden layers; the output layer comes on top")
     width: int = Field(64, ge=1, le=65_536, description="units (channels for cnn) of every hidden layer")
-    activation: Activation = Field(Choice("relu"), description="a name, a mapping with parameters, or file.py:function")
-    init: Init = Field(Choice("pytorch_default"), description="how weights and biases are drawn")
+    activation: Activation = Field(
+        Choice("relu"),
+        description="a name, a mapping with parameters, or file.py:function",
+        json_schema_extra={"default": "relu"},
+    )
+    init: Init = Field(
+        Choice("pytorch_default"),
+        description="how weights and biases are drawn",
+        json_schema_extra={"default": "pytorch_default"},
+    )
     norm: Literal["none", "layer", "batch"] = "none"
     residual: bool = Field(False, description="h_l = h_{l-1} + phi(norm(z_l)) from the second layer on")
     factory: str | None = Field(None, description="file.py:function that makes an nn.Module (family: custom)")
@@ -128,16 +161,16 @@ class Model(Section):
         return value if value is None else check_function_path(value)
 
     @model_validator(mode="after")
-    def _need_factory(self) -> Model:
-        if self.family == "custom" and self.factory is None:
-            raise PydanticCustomError("missing_option", "model family 'custom' needs '{key}'", {"key": "factory"})
+    def _need_factory(self, info: ValidationInfo) -> Model:
+        if self.family == "custom" and self.factory is None and not _is_partial(info):
+            raise missing_option("model.family", "custom", "model.factory")
         return self
 
     def unused_fields(self) -> list[str]:
         """A custom model reads its factory and kwargs, a built-in one everything else."""
         if self.family != "custom":
-            return ["factory", "kwargs"]
-        return [key for key in type(self).model_fields if key not in {"family", "factory", "kwargs"}]
+            return list(CUSTOM_MODEL_FIELDS)
+        return [key for key in type(self).model_fields if key not in {"family", *CUSTOM_MODEL_FIELDS}]
 
 
 class Train(Section):
@@ -149,6 +182,10 @@ class Train(Section):
     lr: float = Field(0.05, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, description="used by optimizer: momentum")
+
+    def unused_fields(self) -> list[str]:
+        """Only the optimizer `momentum` reads `momentum`."""
+        return [] if self.optimizer == "momentum" else ["momentum"]
 
 
 class Record(Section):
@@ -165,6 +202,16 @@ class Diagnosis(Section):
     exploding: float = Field(1e3, gt=0, description="exploding where gradient_ratio is above this")
     dying: float = Field(0.5, ge=0, le=1, description="dying where dead_fraction is above this")
     saturated: float = Field(0.5, ge=0, le=1, description="saturated where saturated_fraction is above this")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Diagnosis:
+        if self.vanishing >= self.exploding:
+            raise PydanticCustomError(
+                "threshold_order",
+                "diagnosis.vanishing ({vanishing}) must be below diagnosis.exploding ({exploding})",
+                {"vanishing": self.vanishing, "exploding": self.exploding},
+            )
+        return self
 
 
 class Sweep(Section):
@@ -191,11 +238,19 @@ class Experiment(Section):
     model: Model = Field(default_factory=Model)
     train: Train = Field(default_factory=Train)
     record: Record = Field(default_factory=Record)
-    seeds: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
-        5, description="a count (0, 1, ...) or a list"
-    )
+    seeds: (
+        Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+        | Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1, max_length=MAX_TRIALS)]
+    ) = Field(5, description="a count (0, 1, ...) or a list")
     sweep: Sweep = Field(default_factory=Sweep)
     diagnosis: Diagnosis = Field(default_factory=Diagnosis)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: int | list[int]) -> int | list[int]:
+        if isinstance(seeds, list) and len(set(seeds)) < len(seeds):
+            raise PydanticCustomError("repeated_seed", "a seed stands twice")
+        return seeds
 
     @property
     def seed_list(self) -> range | list[int]:

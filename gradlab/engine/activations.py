@@ -1,0 +1,213 @@
+"""Activations: function, derivative, where the derivative is exactly 0, and its supremum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradlab.config.choices import Choice
+
+Elementwise: TypeAlias = Callable[[Tensor], Tensor]
+
+SATURATION = 0.01
+"""A unit is saturated on an example where |phi'| is below this share of sup |phi'|."""
+
+_SELU_SCALE = 1.0507009873554805
+_SELU_ALPHA = 1.6732632423543772
+_SUP_GELU = 1.1289041325160116  # Phi(sqrt 2) + sqrt(2) phi(sqrt 2)
+_SUP_SILU = 1.0998393194498555  # at the root z = 2.399357... of silu''
+_SUP_GRID = (-50.0, 50.0, 200_001)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation phi with what the measurements need to know about it.
+
+    Attributes:
+        label: as tables show it.
+        function: phi, elementwise, differentiable by autograd.
+        derivative: phi', from z itself, so that it keeps its digits where phi saturates.
+        sup_derivative: sup |phi'| over the reals (over [-50, 50] for a user's function).
+        zero_derivative: z -> whether phi'(z) is exactly 0; None where phi' is 0 on no interval.
+        saturated: z -> whether |phi'(z)| < `SATURATION` sup |phi'|, solved for z where it can be; None for never.
+    """
+
+    label: str
+    function: Elementwise
+    derivative: Elementwise
+    sup_derivative: float
+    zero_derivative: Elementwise | None
+    saturated: Elementwise | None
+
+
+def make_activation(choice: Choice, function: Elementwise | None = None) -> Activation:
+    """The activation that `choice` names; `function` is the loaded function where the choice is the user's own."""
+    if function is not None:
+        return _from_function(choice.label, function)
+    return _MAKERS[choice.name](choice.label, **dict(choice.parameters))
+
+
+def _from_function(label: str, function: Elementwise) -> Activation:
+    def derivative(z: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = z.detach().requires_grad_()
+            return torch.autograd.grad(function(leaf).sum(), leaf)[0]
+
+    low, high, count = _SUP_GRID
+    sup = derivative(torch.linspace(low, high, count, dtype=torch.float64)).abs().max().item()
+    return Activation(
+        label, function, derivative, sup, lambda z: derivative(z) == 0, _below_saturation(derivative, sup)
+    )
+
+
+def _below_saturation(derivative: Elementwise, sup: float) -> Elementwise:
+    return lambda z: derivative(z).abs() < SATURATION * sup
+
+
+def _linear(label: str) -> Activation:
+    return Activation(label, lambda z: z, torch.ones_like, 1.0, None, None)
+
+
+def _sigmoid(label: str) -> Activation:
+    # sigmoid' = s (1 - s) = SATURATION / 4 at s = (1 + sqrt(1 - SATURATION)) / 2.
+    share = (1 + math.sqrt(1 - SATURATION)) / 2
+    edge = math.log(share / (1 - share))
+    return Activation(
+        label,
+        torch.sigmoid,
+        lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
+        0.25,
+        None,
+        lambda z: z.abs() > edge,
+    )
+
+
+def _tanh(label: str) -> Activation:
+    edge = math.acosh(1 / math.sqrt(SATURATION))
+    return Activation(label, torch.tanh, lambda z: torch.cosh(z).pow(-2), 1.0, None, lambda z: z.abs() > edge)
+
+
+def _relu(label: str) -> Activation:
+    return Activation(label, torch.relu, lambda z: (z > 0).to(z.dtype), 1.0, _not_positive, _not_positive)
+
+
+def _not_positive(z: Tensor) -> Tensor:
+    return z <= 0
+
+
+def _leaky_relu(label: str, negative_slope: float) -> Activation:
+    sup = max(1.0, abs(negative_slope))
+    return Activation(
+        label,
+        lambda z: F.leaky_relu(z, negative_slope),
+        lambda z: torch.where(z > 0, 1.0, negative_slope).to(z.dtype),
+        sup,
+        _not_positive if negative_slope == 0 else None,
+        _saturated_sides(1.0, negative_slope, sup),
+    )
+
+
+def _saturated_sides(above: float, below: float, sup: float) -> Elementwise | None:
+    """Saturation of a function with slope `above` for z > 0 and `below` otherwise."""
+    if abs(below) < SATURATION * sup:
+        return _not_positive
+    return (lambda z: z > 0) if above < SATURATION * sup else None
+
+
+def _elu(label: str, alpha: float) -> Activation:
+    return Activation(
+        label,
+        lambda z: F.elu(z, alpha),
+        lambda z: torch.where(z > 0, 1.0, alpha * torch.exp(z.clamp(max=0))),
+        max(1.0, abs(alpha)),
+        _not_positive if alpha == 0 else None,
+        _saturated_tail(1.0, alpha),
+    )
+
+
+def _selu(label: str) -> Activation:
+    return Activation(
+        label,
+        F.selu,
+        lambda z: _SELU_SCALE * torch.where(z > 0, 1.0, _SELU_ALPHA * torch.exp(z.clamp(max=0))),
+        _SELU_SCALE * _SELU_ALPHA,
+        None,
+        _saturated_tail(1.0, _SELU_ALPHA),
+    )
+
+
+def _saturated_tail(above: float, alpha: float) -> Elementwise | None:
+    """Saturation of a function with slope `above` for z > 0 and alpha exp(z) otherwise, alpha not huge."""
+    limit = SATURATION * max(above, abs(alpha))
+    if alpha == 0:
+        return _not_positive
+    if above < limit:
+        return _below_saturation(
+            lambda z: torch.where(z > 0, above, alpha * torch.exp(z.clamp(max=0))), limit / SATURATION
+        )
+    edge = min(0.0, math.log(limit / abs(alpha)))
+    return (lambda z: z < edge) if edge < 0 else _not_positive
+
+
+def _gelu(label: str) -> Activation:
+    def derivative(z: Tensor) -> Tensor:
+        density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+        slope: Tensor = torch.special.ndtr(z) + z * density
+        return slope
+
+    return Activation(label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU))
+
+
+def _silu(label: str) -> Activation:
+    def derivative(z: Tensor) -> Tensor:
+        gate = torch.sigmoid(z)
+        return gate * (1 + z * (1 - gate))
+
+    return Activation(label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU))
+
+
+def _softplus(label: str, beta: float) -> Activation:
+    edge = -math.log(1 / SATURATION - 1) / beta
+    return Activation(
+        label,
+        lambda z: F.softplus(z, beta),
+        lambda z: torch.sigmoid(beta * z),
+        1.0,
+        None,
+        lambda z: z < edge,
+    )
+
+
+def _hardtanh(label: str, min_val: float, max_val: float) -> Activation:
+    def outside(z: Tensor) -> Tensor:
+        return (z <= min_val) | (z >= max_val)
+
+    return Activation(
+        label,
+        lambda z: F.hardtanh(z, min_val, max_val),
+        lambda z: ((z > min_val) & (z < max_val)).to(z.dtype),
+        1.0,
+        outside,
+        outside,
+    )
+
+
+_MAKERS: dict[str, Callable[..., Activation]] = {
+    "linear": _linear,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "relu": _relu,
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "selu": _selu,
+    "gelu": _gelu,
+    "silu": _silu,
+    "softplus": _softplus,
+    "hardtanh": _hardtanh,
+}

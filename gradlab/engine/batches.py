@@ -1,0 +1,28 @@
+"""Minibatches, drawn as plain PyTorch draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+
+def minibatches(seeds: Sequence[int], examples: int, batch_size: int) -> Iterator[Tensor]:
+    """Endless example indices [trial, batch], each trial's from its own seed, on the CPU.
+
+    For each epoch a permutation from the trial's own generator, cut in consecutive pieces, the incomplete last one
+    dropped; a training set smaller than a batch is one batch.
+    """
+    size = min(batch_size, examples)
+    generators = {seed: torch.Generator().manual_seed(seed) for seed in dict.fromkeys(seeds)}
+    while True:
+        order = {seed: torch.randperm(examples, generator=generator) for seed, generator in generators.items()}
+        epoch = torch.stack([order[seed] for seed in seeds])
+        for start in range(0, examples - size + 1, size):
+            yield epoch[:, start : start + size]
+
+
+def recorded_steps(steps: int, every: int) -> list[int]:
+    """The steps that are recorded: every `every`-th from 0 on, and the last."""
+    return sorted({*range(0, steps, every), steps - 1})

@@ -1,0 +1,202 @@
+"""The data sets: arrays by name, generated or shipped with scikit-learn, from an .npz or the user's own factory."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.config.schema import Data
+from gradlab.engine.user_code import describe, load_function
+from gradlab.errors import UsageError
+
+ARRAYS = ("x_train", "y_train", "x_eval", "y_eval")
+TASKS = ("multiclass", "binary", "multilabel", "regression")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set, split: features [example, feature...] and targets [example] or [example, output]."""
+
+    x_train: Array
+    y_train: Array
+    x_eval: Array
+    y_eval: Array
+    task: str
+
+
+def load_arrays(data: Data, directory: Path) -> Arrays:
+    """The data set that `data` names. Paths are relative to `directory`.
+
+    Raises:
+        UsageError: a file, array or label that cannot be used, named with its remedy.
+    """
+    if data.name == "npz":
+        return checked(_read_npz(directory / str(data.path)), str(data.task), f"data.path {data.path}")
+    if data.name == "custom":
+        return _from_factory(data, directory)
+    x, y, task = _GENERATORS[data.name](data)
+    return _split(data, x, y, task)
+
+
+def _digits(_data: Data) -> tuple[Array, Array, str]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images[:, None], bunch.target, "multiclass"
+
+
+def _breast_cancer(_data: Data) -> tuple[Array, Array, str]:
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    return x, y, "binary"
+
+
+def _diabetes(_data: Data) -> tuple[Array, Array, str]:
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True, scaled=False)
+    return x, y, "regression"
+
+
+def _moons(data: Data) -> tuple[Array, Array, str]:
+    from sklearn.datasets import make_moons
+
+    x, y = make_moons(data.n_samples, noise=data.noise, random_state=data.split_seed)
+    return x, y, "binary"
+
+
+def _spirals(data: Data) -> tuple[Array, Array, str]:
+    random = np.random.default_rng(data.split_seed)
+    count = int(data.n_samples or 0)
+    y = np.arange(count) % 2
+    radius = np.sqrt(random.uniform(0.02, 1, count))
+    angle = 2 * math.pi * float(data.turns or 0) * radius + math.pi * y
+    x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return x + float(data.noise or 0) * random.standard_normal(x.shape), y, "binary"
+
+
+def _gaussian(data: Data) -> tuple[Array, Array, str]:
+    random = np.random.default_rng(data.split_seed)
+    y = np.arange(int(data.n_samples or 0)) % 2
+    direction = random.standard_normal(int(data.n_features or 0))
+    direction *= float(data.separation or 0) / (2 * np.linalg.norm(direction))
+    x = random.standard_normal((len(y), len(direction))) + np.where(y[:, None] == 1, direction, -direction)
+    return x, y, "binary"
+
+
+def _multilabel(data: Data) -> tuple[Array, Array, str]:
+    random = np.random.default_rng(data.split_seed)
+    features, labels = int(data.n_features or 0), int(data.n_labels or 0)
+    x = random.standard_normal((int(data.n_samples or 0), features))
+    scores = np.tanh(x @ random.standard_normal((features, 2 * labels)) / math.sqrt(features))
+    scores = scores @ random.standard_normal((2 * labels, labels))
+    return x, (scores > np.median(scores, axis=0)).astype(np.int64), "multilabel"
+
+
+_GENERATORS = {
+    "digits": _digits,
+    "breast_cancer": _breast_cancer,
+    "diabetes": _diabetes,
+    "moons": _moons,
+    "spirals": _spirals,
+    "gaussian": _gaussian,
+    "multilabel": _multilabel,
+}
+
+
+def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
+    from sklearn.model_selection import train_test_split
+
+    stratify = y if task in {"multiclass", "binary"} else None
+    try:
+        x_train, x_eval, y_train, y_eval = train_test_split(
+            x, y, test_size=data.eval_fraction, random_state=data.split_seed, stratify=stratify
+        )
+    except ValueError as error:
+        raise UsageError(f"data.eval_fraction {data.eval_fraction}: {error}") from error
+    if task == "regression":
+        mean, deviation = y_train.mean(), y_train.std()
+        y_train, y_eval = (y_train - mean) / deviation, (y_eval - mean) / deviation
+    return Arrays(x_train, y_train, x_eval, y_eval, task)
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    if not path.is_file():
+        raise UsageError(f"data.path {path}: no such file; paths in a config are relative to the config's folder")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in ARRAYS if name not in archive.files]
+            if missing:
+                raise UsageError(f"data.path {path}: no array {', '.join(missing)}; it needs {', '.join(ARRAYS)}")
+            return {name: archive[name] for name in ARRAYS}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise UsageError(f"data.path {path}: not a readable .npz of plain arrays ({error})") from error
+
+
+def _from_factory(data: Data, directory: Path) -> Arrays:
+    place = f"data.factory {data.factory}"
+    try:
+        made = load_function(str(data.factory), directory)(**(data.kwargs or {}))
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{place}: it raised {describe(error)}") from error
+    if not isinstance(made, Mapping) or set(made) != {*ARRAYS, "task"}:
+        raise UsageError(f"{place}: must return a dict with the keys {', '.join(ARRAYS)} and task")
+    return checked({name: np.asarray(made[name]) for name in ARRAYS}, str(made["task"]), place)
+
+
+def checked(arrays: Mapping[str, Array], task: str, place: str) -> Arrays:
+    """`arrays` as a data set, once they are sure to make sense for `task`; the error names `place`.
+
+    Raises:
+        UsageError: wrong types or shapes, no examples, NaN or inf, labels that are none of the classes.
+    """
+    if task not in TASKS:
+        raise UsageError(f"{place}: task must be one of {', '.join(TASKS)}, not '{task}'")
+    for name in ARRAYS:
+        array = arrays[name]
+        if array.dtype.kind not in "fiub":
+            raise UsageError(f"{place}: {name} must hold numbers, not {array.dtype}")
+        if array.size == 0 or array.ndim == 0:
+            raise UsageError(f"{place}: {name} is empty")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UsageError(f"{place}: {name} holds NaN or inf")
+    for split in ("train", "eval"):
+        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if len(x) != len(y):
+            raise UsageError(f"{place}: x_{split} has {len(x)} examples, y_{split} has {len(y)}")
+        if x.ndim not in {2, 3, 4}:
+            raise UsageError(
+                f"{place}: x_{split} must be [example, feature], [example, height, width] or "
+                f"[example, channel, height, width], not {x.ndim}-dimensional"
+            )
+    if arrays["x_train"].shape[1:] != arrays["x_eval"].shape[1:]:
+        raise UsageError(f"{place}: examples of x_train and x_eval differ in shape")
+    targets = {name: _checked_targets(arrays[name], task, f"{place}: {name}") for name in ("y_train", "y_eval")}
+    if targets["y_train"].shape[1:] != targets["y_eval"].shape[1:]:
+        raise UsageError(f"{place}: y_train and y_eval differ in their number of outputs")
+    return Arrays(arrays["x_train"], targets["y_train"], arrays["x_eval"], targets["y_eval"], task)
+
+
+def _checked_targets(y: Array, task: str, place: str) -> Array:
+    if y.ndim > 2 or (y.ndim == 2 and y.shape[1] > 1 and task in {"multiclass", "binary"}):
+        raise UsageError(f"{place} has shape {list(y.shape)}, which does not fit a {task} task")
+    if task == "multiclass":
+        y = y.reshape(-1)
+        if not np.array_equal(y, np.floor(y)) or y.min() < 0 or y.max() >= 10**6:
+            raise UsageError(f"{place} must hold classes 0, 1, 2, ...")
+        return y.astype(np.int64)
+    if task in {"binary", "multilabel"} and not np.isin(y, (0, 1)).all():
+        raise UsageError(f"{place} must hold 0 and 1 only")
+    return y

@@ -1,0 +1,198 @@
+"""How the parameters of a stack lie in one flat buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gradlab.config.sweep import Trial
+from gradlab.engine.alignment import padded
+from gradlab.engine.initialise import draw_weights
+
+Group = TypeVar("Group")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all trials of a stack share.
+
+    Attributes:
+        family: mlp or cnn.
+        image: (height, width) of a cnn's images, (1, 1) for an mlp.
+        in_features: features of an example, or channels of an image.
+        width: units (channels) of every hidden layer.
+        out_features: outputs.
+        norm: none, layer or batch.
+        residual: whether hidden layers from the second on add their input.
+    """
+
+    family: str
+    image: tuple[int, int]
+    in_features: int
+    width: int
+    out_features: int
+    norm: str
+    residual: bool
+
+    @property
+    def positions(self) -> int:
+        """Positions of a hidden layer: pixels of a cnn, 1 for an mlp."""
+        return self.image[0] * self.image[1]
+
+    def fan_in(self, layer: int, output: bool = False) -> int:
+        """Inputs of one unit of hidden layer `layer` (1 is nearest the input) or of the output layer."""
+        if output:
+            return self.width
+        taps = 9 if self.family == "cnn" else 1
+        return taps * (self.in_features if layer == 1 else self.width)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer of all trials that have it, as a piece [trial, slab] of the flat buffer.
+
+    A slab holds weight [fan_in, fan_out], bias [fan_out] and, where the layer is normalised, gain and shift; it is
+    padded, so that every trial starts on a vector's boundary (see `gradlab.engine.alignment`).
+    """
+
+    start: int
+    trials: int
+    fan_in: int
+    fan_out: int
+    affine: int
+    slab: int
+
+    @property
+    def stop(self) -> int:
+        """Where the block ends in the flat buffer."""
+        return self.start + self.trials * self.slab
+
+    @property
+    def weight_count(self) -> int:
+        """Weights of one trial's layer."""
+        return self.fan_in * self.fan_out
+
+
+@dataclass(frozen=True)
+class LayerParameters:
+    """Views of a buffer: weight [trial, fan_in, fan_out], bias [trial, 1, fan_out], gain, shift [trial, 1, n]."""
+
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor | None
+    shift: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        """All of them that there are."""
+        return [tensor for tensor in (self.weight, self.bias, self.gain, self.shift) if tensor is not None]
+
+    def leaves(self) -> LayerParameters:
+        """The same views as leaves that autograd takes gradients of; they share memory, so updates show in them."""
+        weight, bias = self.weight.detach().requires_grad_(), self.bias.detach().requires_grad_()
+        if self.gain is None or self.shift is None:
+            return LayerParameters(weight, bias, None, None)
+        return LayerParameters(weight, bias, self.gain.detach().requires_grad_(), self.shift.detach().requires_grad_())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The flat parameter buffer of a stack of trials, sorted from the deepest to the shallowest.
+
+    Hidden layer l holds the first `counts[l - 1]` trials, namely those at least l deep; the output layer holds all.
+    """
+
+    shape: Shape
+    depths: tuple[int, ...]
+    blocks: tuple[Block, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if list(self.depths) != sorted(self.depths, reverse=True):
+            raise ValueError("trials of a stack stand from the deepest to the shallowest")
+        blocks: list[Block] = []
+        start = 0
+        for layer in range(1, self.depths[0] + 2):
+            output = layer == self.depths[0] + 1
+            trials = len(self.depths) if output else self.counts[layer - 1]
+            fan_in, fan_out = self.shape.fan_in(layer, output), self.shape.out_features if output else self.shape.width
+            affine = 0 if output else self._affine
+            slab = padded(fan_in * fan_out + fan_out + 2 * affine)
+            blocks.append(Block(start, trials, fan_in, fan_out, affine, slab))
+            start = blocks[-1].stop
+        object.__setattr__(self, "blocks", tuple(blocks))
+
+    @property
+    def counts(self) -> list[int]:
+        """How many trials are at least l deep, for l = 1, 2, ..."""
+        return [sum(depth >= layer for depth in self.depths) for layer in range(1, self.depths[0] + 1)]
+
+    @property
+    def size(self) -> int:
+        """Elements of the flat buffer, padding included."""
+        return self.blocks[-1].stop
+
+    @property
+    def _affine(self) -> int:
+        """Elements of a normalisation's gain: nn.LayerNorm of a cnn normalises channels and positions together."""
+        shape = self.shape
+        return {"none": 0, "batch": shape.width, "layer": shape.width * shape.positions}[shape.norm]
+
+    def parameters(self, trial: int) -> int:
+        """Trainable parameters of one trial."""
+        own = [*self.blocks[: self.depths[trial]], self.blocks[-1]]
+        return sum(block.weight_count + block.fan_out + 2 * block.affine for block in own)
+
+    def views(self, flat: Tensor) -> list[LayerParameters]:
+        """The layers, hidden ones first, the output layer last, as views into `flat`."""
+        layers = []
+        for block in self.blocks:
+            rows = flat[block.start : block.stop].view(block.trials, block.slab)
+            ends = [block.weight_count, block.fan_out, block.affine, block.affine]
+            pieces = torch.split(rows[:, : sum(ends)], ends, dim=1)
+            layers.append(
+                LayerParameters(
+                    pieces[0].view(block.trials, block.fan_in, block.fan_out),
+                    pieces[1].unsqueeze(1),
+                    pieces[2].unsqueeze(1) if block.affine else None,
+                    pieces[3].unsqueeze(1) if block.affine else None,
+                )
+            )
+        return layers
+
+    def initial(self, trials: Sequence[Trial]) -> Tensor:
+        """The flat buffer at step 0, every trial's weights as plain PyTorch draws them; padding is 0."""
+        flat = torch.zeros(self.size)
+        layers = self.views(flat)
+        for index, trial in enumerate(trials):
+            drawn = draw_weights(trial, self.shape.in_features, self.shape.out_features)
+            for layer, (weight, bias) in zip([*layers[: self.depths[index]], layers[-1]], drawn, strict=True):
+                matrix = weight if weight.ndim == 2 else weight.permute(0, 2, 3, 1).flatten(1)
+                layer.weight[index] = matrix.t()
+                layer.bias[index, 0] = bias
+                if layer.gain is not None:
+                    layer.gain[index] = 1.0
+        return flat
+
+    def segments(self, groups: Sequence[Group]) -> dict[Group, list[tuple[int, int]]]:
+        """Where the parameters of each group of trials lie: group -> pieces (start, stop) of the flat buffer.
+
+        `groups` names each trial's group; trials of one group that stand side by side share a piece, and pieces
+        that touch are one.
+        """
+        pieces: dict[Group, list[tuple[int, int]]] = {}
+        for block in self.blocks:
+            index = 0
+            for group, run in groupby(groups[: block.trials]):
+                length = len(list(run))
+                start, stop = block.start + index * block.slab, block.start + (index + length) * block.slab
+                index += length
+                own = pieces.setdefault(group, [])
+                if own and own[-1][1] == start:
+                    own[-1] = (own[-1][0], stop)
+                else:
+                    own.append((start, stop))
+        return pieces

@@ -1,0 +1,168 @@
+"""The statistics of gradients and weights, by the contract's definitions.
+
+Training runs in float32, as users' trainings do. What is recorded is measured beside it, in float64, from the same
+weights and minibatch: so a network that amplifies rounding (deep in the chaotic phase, perturbations grow as fast as
+gradients explode) is measured right, too, and so is a gradient that float32 has long lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlab.engine.layout import LayerParameters, Layout
+from gradlab.engine.network import HiddenLayer, Network, RunningMoments
+from gradlab.engine.tasks import example_losses
+
+Statistics = dict[str, Tensor]
+"""Statistic -> values [layer, trial], float64; the output layer is the last row, NaN where a trial lacks a layer."""
+
+
+GRADIENT_STATISTICS = (
+    "weight_grad_norm",
+    "log10_weight_grad_norm",
+    "bias_grad_norm",
+    "delta_rms",
+    "log10_delta_rms",
+    "float32_zero_fraction",
+    "non_finite",
+)
+WEIGHT_STATISTICS = ("weight_norm", "update_ratio")
+
+
+class Rescale(torch.autograd.Function):
+    """The identity forward; backward, each trial's signal is multiplied by the power of two that brings it near 1.
+
+    Backpropagation is linear in the signal from above, so no digit is lost at any depth; `exponents[layer]` keeps
+    what was divided out, [trial], as powers of two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, layer: int, exponents: dict[int, Tensor]) -> Tensor:
+        """`h` itself."""
+        ctx.layer, ctx.exponents = layer, exponents
+        return h.view_as(h)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """The signal, rescaled."""
+        (signal,) = gradients
+        largest = torch.linalg.vector_norm(signal, ord=math.inf, dim=(1, 2))
+        usable = torch.isfinite(largest) & (largest > 0)
+        exponent = torch.where(usable, torch.frexp(largest).exponent, 0).to(signal.dtype)
+        ctx.exponents[ctx.layer] = exponent
+        return signal * torch.exp2(-exponent)[:, None, None], None, None
+
+
+def measure_gradients(
+    network: Network,
+    layout: Layout,
+    flat: Tensor,
+    x: Tensor,
+    y: Tensor,
+    moments: Sequence[RunningMoments],
+    kind: str,
+    seen_by_float32: Sequence[LayerParameters],
+) -> tuple[Statistics, Tensor]:
+    """Gradient statistics of every layer on a minibatch, and the norm over all parameters, [trial].
+
+    Args:
+        flat: the float32 parameters, laid out by `layout`.
+        x, y: the minibatch, [trial, example, ...].
+        kind: of the task.
+        seen_by_float32: the gradients that training computed, for what float32 lost of them.
+    """
+    layers = [layer.leaves() for layer in layout.views(flat.double())]
+    moments = [RunningMoments(m.mean.double(), m.variance.double()) for m in moments]
+    preactivations: list[Tensor] = []
+    exponents: dict[int, Tensor] = {}
+
+    def visit(layer: int, hidden: HiddenLayer) -> Tensor:
+        preactivations.append(hidden.preactivation)
+        rescaled: Tensor = Rescale.apply(hidden.activation, layer, exponents)  # type: ignore[no-untyped-call]
+        return rescaled
+
+    output = network.forward(layers, x.double(), moments, training=True, visit=visit)
+    preactivations.append(output)
+    loss = example_losses(kind, output, y).mean(1).sum()
+    parameters = [layer.tensors() for layer in layers]
+    flat_parameters = [tensor for own in parameters for tensor in own]
+    gradients = torch.autograd.grad(loss, [*flat_parameters, *preactivations])
+    of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
+
+    result = empty(layout, GRADIENT_STATISTICS, flat.device)
+    divided_out = [*_accumulated(layout, exponents), torch.zeros(len(layout.depths)).to(output)]
+    norms: list[Tensor] = []
+    for index, (block, own, exponent) in enumerate(zip(layout.blocks, parameters, divided_out, strict=True)):
+        own_gradients = [next(of_parameters) for _ in own]
+        weight, bias, *affine = (scaled_norm(gradient) for gradient in own_gradients)
+        delta = scaled_norm(of_preactivations[index]) * math.sqrt(x.shape[1])
+        float32 = seen_by_float32[index].weight
+        row = {
+            "weight_grad_norm": _unscaled(weight, exponent),
+            "log10_weight_grad_norm": _log10(weight, exponent),
+            "bias_grad_norm": _unscaled(bias, exponent),
+            "delta_rms": _unscaled(delta, exponent),
+            "log10_delta_rms": _log10(delta, exponent),
+            "float32_zero_fraction": ((float32 == 0) & (own_gradients[0] != 0)).double().mean((1, 2)),
+            "non_finite": (~torch.isfinite(float32)).sum((1, 2)).double(),
+        }
+        for name, values in row.items():
+            result[name][index, : block.trials] = values
+        for norm in (weight, bias, *affine):
+            norms.append(norm.new_zeros(len(layout.depths)))
+            norms[-1][: block.trials] = _unscaled(norm, exponent)
+    return result, scaled_norm(torch.stack(norms, dim=1))
+
+
+def _accumulated(layout: Layout, exponents: dict[int, Tensor]) -> list[Tensor]:
+    """For each hidden layer, all that was divided out of its signal from the loss down to it, [trial]."""
+    total = exponents[1].new_zeros(0)
+    result = []
+    for layer in reversed(range(1, len(layout.blocks))):
+        joining = total.new_zeros(layout.blocks[layer - 1].trials - total.shape[0])
+        total = torch.cat([total, joining]) + exponents[layer]
+        result.append(total)
+    return result[::-1]
+
+
+def measure_weights(layout: Layout, before: Tensor, after: Tensor) -> Statistics:
+    """`weight_norm` before the update and `update_ratio` of every layer, from two flat float32 buffers."""
+    result = empty(layout, WEIGHT_STATISTICS, before.device)
+    pairs = zip(layout.blocks, layout.views(before), layout.views(after), strict=True)
+    for index, (block, old, new) in enumerate(pairs):
+        norm = scaled_norm(old.weight.double())
+        result["weight_norm"][index, : block.trials] = norm
+        result["update_ratio"][index, : block.trials] = scaled_norm(new.weight.double() - old.weight.double()) / norm
+    return result
+
+
+def scaled_norm(tensor: Tensor) -> Tensor:
+    """The Euclidean norm over all but the first dimension, [trial], float64; squares don't underflow or overflow."""
+    flat = tensor.flatten(1)
+    plain: Tensor = torch.linalg.vector_norm(flat, dim=1)
+    safe = (plain > 1e-120) & (plain < 1e120)
+    if bool(safe.all()):
+        return plain
+    largest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1)
+    unit = torch.where((largest > 0) & torch.isfinite(largest), largest, 1.0)
+    return torch.where(safe, plain, torch.linalg.vector_norm(flat / unit[:, None], dim=1) * unit)
+
+
+def empty(layout: Layout, names: Sequence[str], device: torch.device) -> Statistics:
+    """Statistics without values yet, NaN everywhere."""
+    shape = (len(layout.blocks), len(layout.depths))
+    return {name: torch.full(shape, math.nan, dtype=torch.float64, device=device) for name in names}
+
+
+def _unscaled(norm: Tensor, exponent: Tensor) -> Tensor:
+    half = exponent / 2
+    return norm * torch.exp2(half) * torch.exp2(exponent - half)
+
+
+def _log10(norm: Tensor, exponent: Tensor) -> Tensor:
+    return torch.log10(norm) + exponent * math.log10(2)

@@ -1,0 +1,120 @@
+"""Who trains with whom: trials -> stacks -> parts. Pure, and the same for the same config on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gradlab.config.sweep import Trial
+
+STACK_ELEMENTS = 1 << 18
+"""Elements of a hidden layer's activations in one stack at most: about a megabyte of float32, which caches hold."""
+
+SPREAD_ELEMENTS = 1 << 15
+"""Elements from which on splitting a stack further costs little: arithmetic outweighs the calling of operators."""
+
+SPREAD = 8
+"""A stack that large holds at most this share of the sweep's cost, so that several workers have something to do."""
+
+STACK_BYTES = 1 << 29
+"""Float64 memory of all hidden layers' activations in one stack, at most."""
+
+PART_TRIALS = 256
+"""Trials of one part file, at most (large parts: readers open few files)."""
+
+PART_SHARE = 16
+"""A sweep is written in about this many parts while they stay below `PART_TRIALS`."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Trials that train together, from the deepest to the shallowest."""
+
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Stacks whose rows are written together; the unit of work that is finished or not."""
+
+    part_id: str
+    stacks: tuple[Stack, ...]
+    cost: float
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials of the part."""
+        return [trial for stack in self.stacks for trial in stack.trials]
+
+
+def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Part]:
+    """The parts of a sweep, the most expensive first.
+
+    Args:
+        positions: rows that one example makes in a trial's hidden layers: pixels of a cnn, 1 for an mlp.
+    """
+    groups: dict[object, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_stack_key(trial), []).append(trial)
+    total = sum(cost(trial, positions(trial)) for trial in trials)
+    stacks = [stack for group in groups.values() for stack in _cut(sorted(group, key=_order), total, positions)]
+    target = min(PART_TRIALS, -(-len(trials) // PART_SHARE))
+    parts: list[list[Stack]] = []
+    for stack in stacks:
+        if parts and sum(len(s.trials) for s in parts[-1]) + len(stack.trials) <= target:
+            parts[-1].append(stack)
+        else:
+            parts.append([stack])
+    made = [_part(stacks, positions) for stacks in parts]
+    return sorted(made, key=lambda part: -part.cost)
+
+
+def cost(trial: Trial, positions: int) -> float:
+    """About how long a trial takes, in arbitrary units: multiplications of its training, plus a toll per operator."""
+    model, train = trial.model, trial.train
+    taps = 9 if model.family == "cnn" else 1
+    rows = train.batch_size * positions
+    return train.steps * model.depth * (rows * taps * model.width**2 + 8 * rows * model.width + 4096.0)
+
+
+def _stack_key(trial: Trial) -> object:
+    if trial.model.family == "custom":
+        return trial.trial_id
+    model, train = trial.model, trial.train
+    shared = (model.family, model.width, model.norm, model.residual, train.optimizer, train.batch_size, train.steps)
+    return (trial.data.model_dump_json(), shared, trial.record)
+
+
+def _order(trial: Trial) -> tuple[object, ...]:
+    """Depths fall, as stacks need it; equal optimizer settings, then equal activations, stand side by side."""
+    model, train = trial.model, trial.train
+    setting = (train.lr, train.weight_decay, train.momentum)
+    return (-model.depth, setting, model.activation.label, model.init.label, trial.seed, trial.trial_id)
+
+
+def _cut(trials: Sequence[Trial], total: float, positions: Callable[[Trial], int]) -> list[Stack]:
+    """Sorted trials of one key in stacks that fit the caches and the memory, and leave work for several workers."""
+    stacks: list[list[Trial]] = []
+    elements = spent = held = 0.0
+    for trial in trials:
+        model = trial.model
+        slab = model.width * trial.train.batch_size * positions(trial)
+        memory = slab * model.depth * 8 * (14 if model.family == "cnn" else 5)
+        full = stacks and (
+            elements + slab > STACK_ELEMENTS
+            or held + memory > STACK_BYTES
+            or (elements >= SPREAD_ELEMENTS and spent >= total / SPREAD)
+        )
+        if full or not stacks:
+            stacks.append([])
+            elements = spent = held = 0.0
+        stacks[-1].append(trial)
+        elements, spent, held = elements + slab, spent + cost(trial, positions(trial)), held + memory
+    return [Stack(tuple(stack)) for stack in stacks]
+
+
+def _part(stacks: Sequence[Stack], positions: Callable[[Trial], int]) -> Part:
+    trials = [trial for stack in stacks for trial in stack.trials]
+    digest = hashlib.sha256("".join(trial.trial_id for trial in trials).encode()).hexdigest()[:16]
+    return Part(digest, tuple(stacks), sum(cost(trial, positions(trial)) for trial in trials))

@@ -1,0 +1,122 @@
+"""From a data set to a task: tensors, the loss and the metric that go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gradlab.config.schema import Data
+from gradlab.engine.alignment import aligned
+from gradlab.engine.datasets import load_arrays
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is trained on.
+
+    Attributes:
+        kind: multiclass, binary, multilabel or regression.
+        x_train, x_eval: features [example, feature] or [example, channel, height, width], float32.
+        y_train, y_eval: classes [example] (int64) for multiclass, else targets [example, output] (float32).
+        out_features: outputs of the network: classes, labels, targets, or 1 logit.
+        input_second_moment: mean of x^2 over training examples and features.
+        input_variance: mean over features of the variance over training examples.
+    """
+
+    kind: str
+    x_train: Tensor
+    y_train: Tensor
+    x_eval: Tensor
+    y_eval: Tensor
+    out_features: int
+    input_second_moment: float
+    input_variance: float
+
+    @property
+    def in_features(self) -> int:
+        """Features of one example, all dimensions together."""
+        return self.x_train[0].numel()
+
+    @property
+    def metric(self) -> str:
+        """The name of the evaluation metric."""
+        return "R^2" if self.kind == "regression" else "accuracy"
+
+    def to(self, device: torch.device) -> Task:
+        """The same task with its tensors on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_eval", "y_eval")}
+        return Task(**{**vars(self), **moved})
+
+
+def make_task(data: Data, directory: Path) -> Task:
+    """Load, check, standardise and convert the data set; `directory` is the config's folder.
+
+    Raises:
+        UsageError: data that cannot be used.
+    """
+    arrays = load_arrays(data, directory)
+    x_train, x_eval = np.asarray(arrays.x_train, np.float64), np.asarray(arrays.x_eval, np.float64)
+    if x_train.ndim == 3:
+        x_train, x_eval = x_train[:, None], x_eval[:, None]
+    if data.standardize:
+        mean, deviation = x_train.mean(axis=0), x_train.std(axis=0)
+        constant = (x_train == x_train[:1]).all(axis=0)
+        scale = np.where(constant | (deviation == 0), 1.0, deviation)
+        x_train, x_eval = ((np.where(constant, 0.0, (x - mean) / scale)) for x in (x_train, x_eval))
+    flat = x_train.reshape(len(x_train), -1)
+    classes = int(max(arrays.y_train.max(), arrays.y_eval.max())) + 1 if arrays.task == "multiclass" else 0
+    y_train, y_eval = _targets(arrays.y_train, arrays.task), _targets(arrays.y_eval, arrays.task)
+    return Task(
+        kind=arrays.task,
+        x_train=torch.from_numpy(x_train.astype(np.float32)),
+        y_train=y_train,
+        x_eval=torch.from_numpy(x_eval.astype(np.float32)),
+        y_eval=y_eval,
+        out_features=max(classes, 2) if arrays.task == "multiclass" else y_train.shape[1],
+        input_second_moment=float(np.square(flat).mean()),
+        input_variance=float(flat.var(axis=0).mean()),
+    )
+
+
+def _targets(y: NDArray[np.generic], kind: str) -> Tensor:
+    if kind == "multiclass":
+        return torch.from_numpy(y.astype(np.int64))
+    return torch.from_numpy(y.astype(np.float32).reshape(len(y), -1))
+
+
+def example_losses(kind: str, output: Tensor, target: Tensor) -> Tensor:
+    """The loss of every example, [trial, example], from outputs [trial, example, output] and their targets.
+
+    Cross-entropy, binary cross-entropy with logits (mean over labels) or squared error (mean over outputs); the
+    mean over the batch is the trial's loss, as torch's losses have it.
+    """
+    if kind == "multiclass":
+        flat = F.cross_entropy(output.flatten(0, 1), target.flatten(), reduction="none")
+        return flat.view(output.shape[:2])
+    target = target.to(output.dtype)
+    if kind == "regression":
+        return (output - target).square().mean(-1)
+    losses = aligned(lambda z, y: F.binary_cross_entropy_with_logits(z, y, reduction="none"), output, target)
+    return losses.mean(-1)
+
+
+def metric(kind: str, output: Tensor, target: Tensor) -> Tensor:
+    """Accuracy (over all labels for multilabel) or R^2 (mean over outputs) of each trial, [trial], float64.
+
+    An output whose targets are constant has R^2 1 if it is met exactly and 0 otherwise.
+    """
+    if kind == "multiclass":
+        return (output.argmax(-1) == target).double().mean(-1)
+    if kind != "regression":
+        return ((output > 0) == (target > 0.5)).double().flatten(1).mean(-1)
+    output, target = output.double(), target.double()
+    residual = (output - target).square().sum(1)
+    total = (target - target.mean(1, keepdim=True)).square().sum(1)
+    constant = torch.where(residual == 0, 1.0, 0.0).to(residual)
+    return torch.where(total == 0, constant, 1 - residual / total).mean(-1)

@@ -1,0 +1,222 @@
+"""Train a stack of trials and record them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.engine.activations import Activation
+from gradlab.engine.batches import minibatches, recorded_steps
+from gradlab.engine.history import LayerInfo, TrialHistory
+from gradlab.engine.layout import Layout, Shape
+from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
+from gradlab.engine.network import Network, RunningMoments
+from gradlab.engine.optimizers import group_key, make_optimizer
+from gradlab.engine.probe import measure_units
+from gradlab.engine.stacks import Stack
+from gradlab.engine.tasks import Task, example_losses, metric
+
+EVALUATION_CHUNK = 1 << 19
+"""Elements of a hidden layer of one trial that are evaluated in one go."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a whole stack: the step, values [trial] of the steps table, [layer, trial] of the layers table."""
+
+    step: int
+    trials: Tensor
+    step_values: dict[str, Tensor]
+    layer_values: Statistics
+
+
+def train(
+    stack: Stack,
+    task: Task,
+    activations: Mapping[str, Activation],
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> list[TrialHistory]:
+    """Train all trials of a stack, each as if it were alone, and record them.
+
+    Args:
+        task: with its tensors on the device to train on.
+        activations: label -> activation, for every trial's.
+        progress: called now and then with the share of the steps that is done.
+    """
+    return _Training(stack, task, activations).run(progress)
+
+
+class _Training:
+    """The state of a stack in training."""
+
+    def __init__(self, stack: Stack, task: Task, activations: Mapping[str, Activation]) -> None:
+        self.trials, self.task = stack.trials, task
+        settings = self.trials[0]
+        self.layout = Layout(stack_shape(stack, task), tuple(trial.model.depth for trial in self.trials))
+        own = tuple(activations[trial.model.activation.label] for trial in self.trials)
+        self.network = Network(self.layout.shape, tuple(self.layout.counts), own)
+        self.device = task.x_train.device
+        self.flat = self.layout.initial(self.trials).to(self.device)
+        self.gradient = torch.zeros_like(self.flat)
+        self.gradient_views = self.layout.views(self.gradient)
+        trains = [trial.train for trial in self.trials]
+        segments = self.layout.segments([group_key(train) for train in trains])
+        self.optimizer = make_optimizer(trains, segments, self.flat, self.gradient)
+        self.layers = [layer.leaves() for layer in self.layout.views(self.flat)]
+        self.moments = self.network.running_moments(self.flat)
+        self.steps, self.every = settings.train.steps, settings.record.every
+        probe = settings.record.probe
+        self.x_probe, self.y_probe = task.x_train[:probe], task.y_train[:probe]
+        self.diverged: dict[int, int] = {}
+        self.finals: dict[int, dict[str, float]] = {}
+        self.records: list[Record] = []
+        self.recording_seconds = 0.0
+
+    def run(self, progress: Callable[[float], None]) -> list[TrialHistory]:
+        started = time.process_time()
+        due = set(recorded_steps(self.steps, self.every))
+        seeds = [trial.seed for trial in self.trials]
+        batches = minibatches(seeds, len(self.task.x_train), self.trials[0].train.batch_size)
+        for step, indices in zip(range(self.steps), batches, strict=False):
+            self._step(step, indices.to(self.device), step in due)
+            progress((step + 1) / self.steps)
+            if len(self.diverged) == len(self.trials):
+                break
+        running = [index for index in range(len(self.trials)) if index not in self.diverged]
+        self._finish(running)
+        seconds = time.process_time() - started
+        return self._histories(seconds / len(self.trials))
+
+    def _step(self, step: int, indices: Tensor, due: bool) -> None:
+        x, y = self.task.x_train[indices], self.task.y_train[indices]
+        moments = [RunningMoments(m.mean.clone(), m.variance.clone()) for m in self.moments]
+        output = self.network.forward(self.layers, x, self.moments, training=True)
+        losses = example_losses(self.task.kind, output, y).mean(1)
+        tensors = [tensor for layer in self.layers for tensor in layer.tensors()]
+        gradients = torch.autograd.grad(losses.sum(), tensors)
+        targets = [tensor for layer in self.gradient_views for tensor in layer.tensors()]
+        for target, gradient in zip(targets, gradients, strict=True):
+            target.copy_(gradient)
+        losses = losses.detach()
+        not_finite = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+        newly = [index for index in not_finite if index not in self.diverged]
+        running = [index for index in range(len(self.trials)) if index not in self.diverged]
+        self.diverged.update(dict.fromkeys(newly, step))
+        recorded = running if due else newly
+        if not recorded:
+            self.optimizer.step()
+            return
+        before = self.flat.clone()
+        self.optimizer.step()
+        started = time.process_time()
+        self._record(step, recorded, x, y, losses, before, moments)
+        if newly:
+            self._finish(newly, before, moments)
+        self.recording_seconds += time.process_time() - started
+
+    def _record(
+        self,
+        step: int,
+        recorded: Sequence[int],
+        x: Tensor,
+        y: Tensor,
+        losses: Tensor,
+        before: Tensor,
+        moments: Sequence[RunningMoments],
+    ) -> None:
+        kind = self.task.kind
+        of_gradients, grad_norm = measure_gradients(
+            self.network, self.layout, before, x, y, moments, kind, self.gradient_views
+        )
+        of_units = measure_units(self.network, self.layout, before, self.x_probe, self.y_probe, moments, kind)
+        of_weights = measure_weights(self.layout, before, self.flat)
+        eval_loss, eval_metric = self._evaluate(before, moments, self.task.x_eval, self.task.y_eval)
+        step_values = {
+            "train_loss": losses.double(),
+            "eval_loss": eval_loss,
+            "eval_metric": eval_metric,
+            "grad_norm": grad_norm,
+        }
+        self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
+
+    def _evaluate(self, flat: Tensor, moments: Sequence[RunningMoments], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and metric of every trial on examples that all share, the networks in eval mode."""
+        layers, shape, count = self.layout.views(flat), self.layout.shape, len(self.trials)
+        rows = max(1, EVALUATION_CHUNK // (shape.width * shape.positions))
+        with torch.no_grad():
+            outputs = [
+                self.network.forward(layers, part.expand(count, *part.shape), moments, training=False)
+                for part in torch.split(x, rows)
+            ]
+            output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)
+            loss = example_losses(self.task.kind, output, target).double().mean(1)
+            return loss, metric(self.task.kind, output, target)
+
+    def _finish(
+        self, trials: Sequence[int], flat: Tensor | None = None, moments: Sequence[RunningMoments] | None = None
+    ) -> None:
+        """Note the final losses and metric of `trials`."""
+        if not trials:
+            return
+        flat, moments = self.flat if flat is None else flat, self.moments if moments is None else moments
+        train_loss, _ = self._evaluate(flat, moments, self.x_probe, self.y_probe)
+        eval_loss, eval_metric = self._evaluate(flat, moments, self.task.x_eval, self.task.y_eval)
+        table = torch.stack([train_loss, eval_loss, eval_metric], dim=1).cpu().numpy()
+        for index in trials:
+            names = ("final_train_loss", "final_eval_loss", "final_eval_metric")
+            self.finals[index] = dict(zip(names, table[index].tolist(), strict=True))
+
+    def _histories(self, seconds: float) -> list[TrialHistory]:
+        step_names, layer_names = list(self.records[0].step_values), list(self.records[0].layer_values)
+        by_step = torch.stack([torch.stack(list(record.step_values.values())) for record in self.records])
+        by_layer = torch.stack([torch.stack(list(record.layer_values.values())) for record in self.records])
+        step_table, layer_table = by_step.cpu().numpy(), by_layer.cpu().numpy()
+        recorded = [set(record.trials.tolist()) for record in self.records]
+        histories = []
+        for index, trial in enumerate(self.trials):
+            rows = [row for row, present in enumerate(recorded) if index in present]
+            columns = [*range(trial.model.depth), len(self.layout.blocks) - 1]
+            own = layer_table[rows][:, :, columns, index]
+            histories.append(
+                TrialHistory(
+                    trial_id=trial.trial_id,
+                    layers=self._layer_infos(trial.model.depth),
+                    steps=tuple(self.records[row].step for row in rows),
+                    step_values={name: step_table[rows, n, index] for n, name in enumerate(step_names)},
+                    layer_values={name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)},
+                    finals=self.finals[index],
+                    parameters=self.layout.parameters(index),
+                    diverged_step=self.diverged.get(index),
+                    never_zero=self.network.activations[index].zero_derivative is None,
+                    seconds=seconds,
+                    recording_seconds=self.recording_seconds / len(self.trials),
+                )
+            )
+        return histories
+
+    def _layer_infos(self, depth: int) -> tuple[LayerInfo, ...]:
+        blocks = [*self.layout.blocks[:depth], self.layout.blocks[-1]]
+        names = [*(f"hidden_{layer}" for layer in range(1, depth + 1)), "output"]
+        return tuple(
+            LayerInfo(name, block.fan_out, block.weight_count) for name, block in zip(names, blocks, strict=True)
+        )
+
+
+def stack_shape(stack: Stack, task: Task) -> Shape:
+    """What all trials of the stack share, on this task."""
+    model, example = stack.trials[0].model, task.x_train.shape[1:]
+    convolutional = model.family == "cnn"
+    return Shape(
+        family=model.family,
+        image=(example[1], example[2]) if convolutional else (1, 1),
+        in_features=example[0] if convolutional else task.in_features,
+        width=model.width,
+        out_features=task.out_features,
+        norm=model.norm,
+        residual=model.residual,
+    )

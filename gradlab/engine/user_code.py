@@ -1,0 +1,69 @@
+"""The user's own functions, named `file.py:function` or `package.module:function` in a config."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gradlab.errors import UsageError
+
+
+def load_function(reference: str, directory: Path) -> Callable[..., Any]:
+    """The function that `reference` names; a file is looked for relative to `directory`, the config's folder.
+
+    Raises:
+        UsageError: the file or function is missing, or importing it raises; the user's file and line are named.
+    """
+    module_name, _, function_name = reference.rpartition(":")
+    try:
+        module = _load_file(directory / module_name) if module_name.endswith(".py") else _import(module_name, directory)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{reference}: importing it failed: {describe(error)}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise UsageError(f"{reference}: {module_name} has no function '{function_name}'")
+    return function  # type: ignore[no-any-return]
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the file and line where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}" if str(error) else type(error).__name__
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
+
+
+def _load_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; paths in a config are relative to the config's folder")
+    resolved = path.resolve()
+    name = f"gradlab_user_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _import(name: str, directory: Path) -> Any:
+    folder = str(directory.resolve())
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
