@@ -30,10 +30,8 @@ def make_optimizer(
         for parameter, (start, stop) in zip(parameters, pieces, strict=True):
             parameter.grad = gradient[start:stop]
         setting = by_key[key]
-        groups.append(
-            {"params": parameters, "lr": setting.lr, "weight_decay": setting.weight_decay, **_momentum(setting)}
-        )
-    return build(settings[0].optimizer, groups)
+        groups.append({"params": parameters, **shared_settings(setting)})
+    return build(settings[0].optimizer, groups, fused=True)
 
 
 def group_key(setting: Train) -> GroupKey:
@@ -41,19 +39,22 @@ def group_key(setting: Train) -> GroupKey:
     return (setting.lr, setting.weight_decay, setting.momentum if setting.optimizer == "momentum" else 0.0)
 
 
-def build(name: str, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+def build(name: str, groups: list[dict[str, object]], fused: bool) -> torch.optim.Optimizer:
     """The optimizer of the config's `name` over torch.optim parameter groups; other settings are torch's defaults."""
+    quick = True if fused else None
     match name:
         case "sgd" | "momentum":
-            return torch.optim.SGD(groups, fused=True)
+            return torch.optim.SGD(groups, fused=quick)
         case "adam":
-            return torch.optim.Adam(groups, fused=True)
+            return torch.optim.Adam(groups, fused=quick)
         case "adamw":
-            return torch.optim.AdamW(groups, fused=True)
+            return torch.optim.AdamW(groups, fused=quick)
         case "rmsprop":
             return torch.optim.RMSprop(groups)
     raise ValueError(f"no optimizer '{name}'")
 
 
-def _momentum(setting: Train) -> dict[str, float]:
-    return {"momentum": setting.momentum} if setting.optimizer == "momentum" else {}
+def shared_settings(setting: Train) -> dict[str, object]:
+    """The options of a parameter group."""
+    options: dict[str, object] = {"lr": setting.lr, "weight_decay": setting.weight_decay}
+    return options | {"momentum": setting.momentum} if setting.optimizer == "momentum" else options

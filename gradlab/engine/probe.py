@@ -57,11 +57,12 @@ def measure_units(
     layers = layout.views(flat.double())
     moments = [RunningMoments(m.mean.double(), m.variance.double()) for m in moments]
     seen: list[_Seen] = []
+    of_output = torch.zeros(len(layout.depths), dtype=torch.float64, device=flat.device)
     rows = max(1, CHUNK // (network.shape.width * network.shape.positions))
     with torch.no_grad():
         for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-            _look(network, layers, part.double(), target, moments, kind, seen)
-    return _statistics(layout, seen, len(x) * network.shape.positions)
+            of_output += _look(network, layers, part.double(), target, moments, kind, seen)
+    return _statistics(layout, seen, of_output, len(x), network.shape.positions)
 
 
 def _look(
@@ -72,8 +73,8 @@ def _look(
     moments: Sequence[RunningMoments],
     kind: str,
     seen: list[_Seen],
-) -> None:
-    """Add one chunk of the probe to `seen`."""
+) -> Tensor:
+    """Add one chunk of the probe to `seen`; the sum of squared outputs, [trial]."""
     active: list[Tensor | None] = []
 
     def visit(layer: int, hidden: HiddenLayer) -> Tensor:
@@ -97,6 +98,8 @@ def _look(
     wrong = output != y if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
     for layer, reached in enumerate(_reached(network, layers, active, wrong)):
         seen[layer].reached |= _any(reached, 1)
+    norms: Tensor = torch.linalg.vector_norm(output, dim=(1, 2))
+    return norms.square()
 
 
 def _active(network: Network, u: Tensor) -> Tensor | None:
@@ -191,8 +194,10 @@ def _through_norm(network: Network, pattern: Tensor, layer: LayerParameters) -> 
     return mixed.expand_as(grouped).reshape(pattern.shape)
 
 
-def _statistics(layout: Layout, seen: Sequence[_Seen], rows: int) -> Statistics:
+def _statistics(layout: Layout, seen: Sequence[_Seen], of_output: Tensor, examples: int, positions: int) -> Statistics:
     result = empty(layout, UNIT_STATISTICS, seen[0].activation.device)
+    rows = examples * positions
+    result["preactivation_rms"][-1] = (of_output / (examples * layout.shape.out_features)).sqrt()
     for index, layer in enumerate(seen):
         count, units = layer.alive.shape
         row = {

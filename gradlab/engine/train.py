@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class _Training:
         )
         of_units = measure_units(self.network, self.layout, before, self.x_probe, self.y_probe, moments, kind)
         of_weights = measure_weights(self.layout, before, self.flat)
+        of_weights["update_ratio"][:, list(self.diverged)] = math.nan
         eval_loss, eval_metric = self._evaluate(before, moments, self.task.x_eval, self.task.y_eval)
         step_values = {
             "train_loss": losses.double(),

@@ -92,8 +92,9 @@ def train_plain(network: PlainNetwork, trial: Trial, data: PlainData) -> PlainHi
         if diverged_step is None:
             optimizer.step()
         if recorded:
-            gradient_columns, grad_norm = _gradient_columns(at_start, x, y, data)
+            # The probe first: the minibatch's forward pass in train mode moves the running statistics of batch norm.
             probe_columns = _probe_columns(at_start, trial, data)
+            gradient_columns, grad_norm = _gradient_columns(at_start, x, y, data)
             for number, (weight, _) in enumerate(network.weights_and_biases):
                 place = {"trial_id": trial.trial_id, "step": step, "layer": number + 1}
                 truly = gradient_columns[number].pop("nonzero")

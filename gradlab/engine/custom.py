@@ -1,0 +1,212 @@
+"""Trials of the user's own model: built by a factory, trained in plain PyTorch, measured like every other."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradlab.config.sweep import Trial
+from gradlab.engine.batches import minibatches, recorded_steps
+from gradlab.engine.history import LayerInfo, TrialHistory
+from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS, scaled_norm
+from gradlab.engine.modules import (
+    as_outputs,
+    float64_twin,
+    gradient_statistics,
+    has_weight_matrix,
+    unit_statistics,
+    watched,
+    weight_of,
+)
+from gradlab.engine.optimizers import build, shared_settings
+from gradlab.engine.probe import UNIT_STATISTICS
+from gradlab.engine.tasks import Task, example_losses, metric
+from gradlab.engine.user_code import describe, load_function
+from gradlab.errors import UsageError
+
+STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS)
+
+
+def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
+    """The trial's model, made by its factory right after `torch.manual_seed(seed)`.
+
+    Raises:
+        UsageError: the factory is missing, raises, returns no module, or one whose output does not fit the task.
+    """
+    reference = str(trial.model.factory)
+    factory = load_function(reference, directory)
+    arguments = dict(trial.model.kwargs)
+    try:
+        known = inspect.signature(factory).parameters
+    except ValueError:
+        known = {}  # type: ignore[assignment]
+    for name in ("in_features", "out_features"):
+        if name in known:
+            arguments.setdefault(name, getattr(task, name))
+    torch.manual_seed(trial.seed)
+    try:
+        model = factory(**arguments)
+    except Exception as error:
+        raise UsageError(f"model.factory {reference}: it raised {describe(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model.factory {reference}: must return a torch.nn.Module, not {type(model).__name__}")
+    _check(model, task, reference)
+    return model.to(task.x_train.device)
+
+
+def _check(model: nn.Module, task: Task, reference: str) -> None:
+    """Run a copy on two examples, so that the model and the random stream stay as they are."""
+    place = f"model.factory {reference}"
+    examples = task.x_train[:2]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial_run = copy.deepcopy(model).to(examples.device).eval()
+            with watched(trial_run) as uses:
+                output = as_outputs(trial_run(examples))
+    except Exception as error:
+        shape = list(examples.shape[1:])
+        raise UsageError(f"{place}: its model failed on examples of shape {shape}: {describe(error)}") from error
+    wanted = (len(examples), task.out_features)
+    if output.shape != wanted:
+        raise UsageError(
+            f"{place}: its model returns {list(output.shape)} for two examples; "
+            f"the {task.kind} task needs {list(wanted)}"
+        )
+    if not uses:
+        raise UsageError(f"{place}: its model uses no module with a weight of two or more dimensions")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"{place}: its model has no trainable parameters")
+
+
+def train_custom(
+    trial: Trial, task: Task, directory: Path, progress: Callable[[float], None] = lambda fraction: None
+) -> TrialHistory:
+    """Train and record one trial of a custom model, in train mode, in float32."""
+    started = time.process_time()
+    with torch.random.fork_rng(devices=[]):
+        training = _CustomTraining(trial, task, build_model(trial, task, directory))
+        return training.run(progress, started)
+
+
+class _CustomTraining:
+    """The state of one custom model in training."""
+
+    def __init__(self, trial: Trial, task: Task, model: nn.Module) -> None:
+        self.trial, self.task, self.model = trial, task, model.train()
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        group: dict[str, object] = {"params": parameters, **shared_settings(trial.train)}
+        self.optimizer = build(trial.train.optimizer, [group], fused=False)
+        self.probe = (task.x_train[: trial.record.probe], task.y_train[: trial.record.probe])
+        self.infos = self._find_layers()
+        self.rows: list[dict[str, dict[str, float]]] = []
+        self.step_rows: list[dict[str, float]] = []
+        self.recording_seconds = 0.0
+
+    def run(self, progress: Callable[[float], None], started: float) -> TrialHistory:
+        trial, task = self.trial, self.task
+        due = set(recorded_steps(trial.train.steps, trial.record.every))
+        recorded, diverged_step, finals = [], None, None
+        batches = minibatches([trial.seed], len(task.x_train), trial.train.batch_size)
+        for step, indices in zip(range(trial.train.steps), batches, strict=False):
+            batch = indices[0].to(task.x_train.device)
+            x, y = task.x_train[batch], task.y_train[batch]
+            random_state = torch.random.get_rng_state()
+            before = copy.deepcopy(self.model) if step in due else None
+            self.optimizer.zero_grad()
+            snapshot = before or self.model
+            loss = example_losses(task.kind, as_outputs(self.model(x))[None], y[None]).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            finite = bool(torch.isfinite(loss))
+            if before is None and not finite:
+                snapshot = copy.deepcopy(self.model)
+            if finite:
+                self.optimizer.step()
+            if step in due or not finite:
+                recorded.append(step)
+                self._record(snapshot, x, y, float(loss), random_state)
+            progress((step + 1) / trial.train.steps)
+            if not finite:
+                diverged_step, finals = step, self._finals(snapshot)
+                break
+        return TrialHistory(
+            trial_id=trial.trial_id,
+            layers=tuple(self.infos),
+            steps=tuple(recorded),
+            step_values={name: np.array([row[name] for row in self.step_rows]) for name in self.step_rows[0]},
+            layer_values={name: self._column(name) for name in STATISTICS},
+            finals=finals or self._finals(self.model),
+            parameters=sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad),
+            diverged_step=diverged_step,
+            seconds=time.process_time() - started,
+            recording_seconds=self.recording_seconds,
+        )
+
+    def _find_layers(self) -> list[LayerInfo]:
+        twin = copy.deepcopy(self.model).eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), watched(twin) as uses:
+            twin(self.task.x_train[:2])
+        return [LayerInfo(use.name, use.units, weight_of(use.module).numel()) for use in uses]
+
+    def _record(self, before: nn.Module, x: Tensor, y: Tensor, loss: float, random_state: Tensor) -> None:
+        started = time.process_time()
+        kind, gradients = self.task.kind, self._float32_gradients()
+        with torch.random.fork_rng(devices=[]):
+            twin, x64 = float64_twin(before.train(), x)
+            torch.random.set_rng_state(random_state)
+            of_gradients, grad_norm = gradient_statistics(twin, x64, y, kind, gradients)
+            twin, probe = float64_twin(before.eval(), self.probe[0])
+            of_units = unit_statistics(twin, probe, self.probe[1], kind)
+            eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
+        of_weights = _weight_statistics(before, self.model if math.isfinite(loss) else None)
+        names = [info.name for info in self.infos]
+        self.rows.append(
+            {name: of_gradients.get(name, {}) | of_units.get(name, {}) | of_weights[name] for name in names}
+        )
+        self.step_rows.append(
+            {"train_loss": loss, "eval_loss": eval_loss, "eval_metric": eval_metric, "grad_norm": grad_norm}
+        )
+        self.recording_seconds += time.process_time() - started
+
+    def _float32_gradients(self) -> dict[str, Tensor | None]:
+        modules = {name: module for name, module in self.model.named_modules() if has_weight_matrix(module)}
+        return {name: weight_of(module).grad for name, module in modules.items()}
+
+    def _evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+        training = model.training
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = as_outputs(model.eval()(x))[None]
+        model.train(training)
+        loss = example_losses(self.task.kind, output, y[None]).double().mean()
+        return float(loss), float(metric(self.task.kind, output, y[None]))
+
+    def _finals(self, model: nn.Module) -> dict[str, float]:
+        train_loss, _ = self._evaluate(model, *self.probe)
+        eval_loss, eval_metric = self._evaluate(model, self.task.x_eval, self.task.y_eval)
+        return {"final_train_loss": train_loss, "final_eval_loss": eval_loss, "final_eval_metric": eval_metric}
+
+    def _column(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        layers = [info.name for info in self.infos]
+        return np.array([[row[layer].get(name, math.nan) for layer in layers] for row in self.rows], dtype=np.float64)
+
+
+def _weight_statistics(before: nn.Module, after: nn.Module | None) -> dict[str, dict[str, float]]:
+    """Norms of the weights and, where there was an update, how far it took them."""
+    new = {} if after is None else dict(after.named_modules())
+    result = {}
+    for name, module in before.named_modules():
+        if has_weight_matrix(module):
+            weight = weight_of(module).detach().double()[None]
+            norm = scaled_norm(weight)
+            result[name] = {"weight_norm": norm.item()}
+            if name in new:
+                change = weight_of(new[name]).detach().double()[None] - weight
+                result[name]["update_ratio"] = (scaled_norm(change) / norm).item()
+    return result
