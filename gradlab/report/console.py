@@ -1,0 +1,163 @@
+"""The summary of runs on a terminal: a table, what it leaves out, what went wrong and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from gradlab.analysis.summary import Group, Summary
+from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.numbers import (
+    broken_setting,
+    count_of,
+    geometric,
+    geometric_interval,
+    number,
+    percent,
+    power,
+    setting,
+)
+from gradlab.report.strip import ASCII_BARS, BARS, WIDEST, ZERO, Scale, colour, strip
+from gradlab.store.rundir import RunDirectory
+
+_STRIP = "gradient"
+_NARROW_STRIP = 10
+_ADVICE_LINES = 12
+"""Groups whose advice, or whose losses, are spelled out under the table; the others are counted."""
+
+_STYLES = {
+    "healthy": "green",
+    "vanishing": "bold blue",
+    "exploding": "bold red",
+    "dead": "bold magenta",
+    "dying": "magenta",
+    "saturated": "yellow",
+    "diverged": "bold red",
+    "failed": "bold red",
+}
+
+_INFO_SHOWN = ("gradlab", "torch", "device", "start")
+
+
+def print_summary(console: Console, summary: Summary, see: str = "--json") -> None:
+    """Draw the summary table of one or more runs, and under it what the table can't say.
+
+    Args:
+        console: where to; a narrow terminal gets fewer columns and a line that names the others.
+        summary: what `gradlab.analysis.summary` made.
+        see: the option that shows everything.
+    """
+    if not summary.groups:
+        say(console, "no finished trials")
+        return
+    ascii_only = console.options.ascii_only
+    scale = Scale.of([value for group in summary.groups for value in group.first.hidden])
+    shown = print_columns(console, _columns(summary, scale, ascii_only), see)
+    if any(column.header == _STRIP for column in shown):
+        say(console, _legend(scale, ascii_only))
+    _print_losses(console, summary, see)
+    _print_advice(console, summary, see)
+
+
+def print_compare(console: Console, summary: Summary, runs: Sequence[RunDirectory], see: str = "--format json") -> None:
+    """Draw the summary over several runs, and where each comes from."""
+    print_summary(console, summary, see)
+    console.print()
+    for run in runs:
+        info = run.read_info()
+        facts = [f"{key} {info[key]}" for key in _INFO_SHOWN if info.get(key) is not None]
+        count = count_of(summary.runs.get(run.name, 0), "trial")
+        say(console, f"{run.name}: {'; '.join([count, *facts])}; {run.path}")
+
+
+def group_name(summary: Summary, group: Group) -> str:
+    """A group by its factors: `depth=30 activation=relu`."""
+    return settings_line({key: group.settings[key] for key in summary.keys})
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """Settings in one line."""
+    return " ".join(f"{key}={setting(value)}" for key, value in settings.items())
+
+
+def _columns(summary: Summary, scale: Scale, ascii_only: bool) -> list[Column]:
+    groups = summary.groups
+
+    def cells(show: Callable[[Group], str]) -> list[str]:
+        return [show(group) for group in groups]
+
+    def strips(width: int) -> list[Text]:
+        return [strip(group.first.hidden, scale, width, ascii_only) for group in groups]
+
+    keys = []
+    for key in summary.keys:
+        values = [group.settings[key] for group in groups]
+        numeric = all(isinstance(value, int | float | None) for value in values)
+        keys.append(Column(key, [*map(setting, values)], right=numeric, narrow=[*map(broken_setting, values)]))
+    return [
+        *keys,
+        Column("trials", cells(lambda group: str(group.trials)), 40),
+        Column("first layer\n|grad W|", cells(lambda group: geometric(group.first_grad_norm)), 65),
+        Column("last hidden\n|grad W|", cells(lambda group: geometric(group.last_grad_norm)), 55),
+        Column("decay\nmeasured", cells(lambda group: geometric(group.decay))),
+        Column("decay\n95 %", cells(lambda group: geometric_interval(group.decay)), 30, "decay's 95 % interval"),
+        Column("decay\npredicted", cells(lambda group: number(group.predicted_decay)), 90),
+        Column("dead", cells(lambda group: percent(group.dead_fraction.value)), 70),
+        Column("satur-\nated", cells(lambda group: percent(group.saturated_fraction.value)), 50, "saturated"),
+        Column("train\nloss", cells(lambda group: number(group.train_loss.value)), 60),
+        Column("eval\nloss", cells(lambda group: number(group.eval_loss.value)), 20),
+        Column(summary.metric, cells(lambda group: number(group.metric.value)), 80),
+        Column("diagnosis", [_diagnosis(group) for group in groups], right=False),
+        Column(_STRIP, strips(WIDEST), 85, right=False, narrow=strips(_NARROW_STRIP)),
+    ]
+
+
+def _diagnosis(group: Group) -> Text:
+    """The most common diagnosis, with its count where the trials don't agree."""
+    word = group.diagnosis
+    share = "" if len(group.diagnoses) == 1 else f" {group.diagnoses[word]}/{group.trials}"
+    return Text(word + share, _STYLES.get(word, ""))
+
+
+def _legend(scale: Scale, ascii_only: bool) -> Text:
+    bars = ASCII_BARS if ascii_only else BARS
+    text = Text(f"{_STRIP}: delta of each hidden layer at step 0, the first on the left; ")
+    text.append(bars[0], colour(0))
+    text.append(f" {power(scale.low)}{' or less' if scale.cut else ''} ")
+    for level in range(1, len(bars) - 1):
+        text.append(bars[level], colour(level))
+    text.append(f" {power(scale.high)} ")
+    text.append(bars[-1], colour(len(bars) - 1))
+    text.append(f"  {ZERO} exactly 0")
+    return text
+
+
+def _print_losses(console: Console, summary: Summary, see: str) -> None:
+    """Name the groups with diverged or failed trials: their numbers are means over fewer seeds."""
+    for word in ("diverged", "failed"):
+        hit = [group for group in summary.groups if getattr(group, word)]
+        if not hit:
+            continue
+        total = sum(getattr(group, word) for group in hit)
+        names = [f"{group_name(summary, group)} ({getattr(group, word)}/{group.trials})" for group in hit]
+        more = len(names) - _ADVICE_LINES
+        tail = f" and {count_of(more, 'more group')} (all of them with {see})" if more > 0 else ""
+        of_all = sum(group.trials for group in summary.groups)
+        say(console, f"{total} of {of_all} trials {word}: {', '.join(names[:_ADVICE_LINES])}{tail}", _STYLES[word])
+
+
+def _print_advice(console: Console, summary: Summary, see: str) -> None:
+    advised: dict[str, list[str]] = {}
+    for group in summary.groups:
+        if group.advice:
+            advised.setdefault(group.advice, []).append(group_name(summary, group))
+    for sentence, names in list(advised.items())[:_ADVICE_LINES]:
+        line = Text(f"{', '.join(names)}: ", "bold")
+        line.append(sentence, "not bold")
+        say(console, line)
+    more = sum(map(len, list(advised.values())[_ADVICE_LINES:]))
+    if more:
+        say(console, f"advice for {count_of(more, 'more group')} with {see}")

@@ -1,0 +1,89 @@
+"""What the tables show as plain values for JSON: everything, at full precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradlab.analysis.estimates import GeometricMean
+from gradlab.analysis.layerwise import LayerTable
+from gradlab.analysis.summary import Group, Profile, Summary
+from gradlab.config.sweep import Trial
+from gradlab.store.rundir import RunDirectory
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """A summary: `varying`, `metric`, `runs` and `groups`, each group with its `settings` and all estimates."""
+    return {
+        "varying": list(summary.varying),
+        "metric": summary.metric,
+        "runs": dict(summary.runs),
+        "groups": [_group(group) for group in summary.groups],
+    }
+
+
+def compare_json(summary: Summary, runs: Sequence[RunDirectory]) -> dict[str, Any]:
+    """A summary over several runs; `runs` says where each comes from."""
+    sources = [
+        {"run": run.name, "path": str(run.path), "trials": summary.runs.get(run.name, 0), "info": run.read_info()}
+        for run in runs
+    ]
+    return summary_json(summary) | {"runs": plain(sources)}
+
+
+def trials_json(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The trials of a sweep: `count`, and `trials` with their id, seed and factor columns."""
+    rows = [plain({"trial_id": trial.trial_id, "seed": trial.seed, **trial.factors()}) for trial in trials]
+    return {"count": len(rows), "trials": rows}
+
+
+def show_json(run: RunDirectory, tables: Sequence[LayerTable]) -> dict[str, Any]:
+    """A run layer by layer: `run`, `path`, `info`, and `groups` with their `trials` and `layers`."""
+    groups = [
+        {
+            "settings": plain(table.settings),
+            "trials": plain(table.trials),
+            "last_steps": plain(table.last_steps),
+            "layers": [plain(row) for row in table.rows],
+        }
+        for table in tables
+    ]
+    return {"run": run.name, "path": str(run.path), "info": plain(run.read_info()), "groups": groups}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: NaN is null, an infinity is the string `inf` or `-inf`."""
+    if isinstance(value, GeometricMean):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return plain({"value": value.value, "low": value.low, "high": value.high, **fields})
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else value if math.isfinite(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def to_json(value: Any) -> str:
+    """JSON text that every reader accepts."""
+    return json.dumps(plain(value), indent=2, allow_nan=False, default=str)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    fields = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
+    profiles = {name: _profile(fields.pop(name)) for name in ("first", "last")}
+    return {**plain(fields), "diagnosis": group.diagnosis, "profile": profiles}
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "layers": list(profile.layers),
+        "log10_delta_rms": plain([mean.log10 for mean in profile.delta_rms]),
+        "log10_weight_grad_norm": plain([mean.log10 for mean in profile.weight_grad_norm]),
+    }

@@ -1,0 +1,82 @@
+"""How a run is getting on, on stderr: a bar where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gradlab.report.numbers import count_of
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class ProgressDisplay:
+    """Listens to a run and shows it; a context manager."""
+
+    def __init__(self, console: Console, quiet: bool) -> None:
+        self._console, self._quiet = console, quiet
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._trials = self._stored = self._troubled = 0
+        self._started = self._spoken = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, trials: int, finished: int, parts: int) -> None:
+        """Say what there is to do."""
+        self._trials, self._stored = trials, finished
+        self._started = self._spoken = time.monotonic()
+        if self._quiet:
+            return
+        if finished:
+            left = trials - finished
+            kept = f"{count_of(finished, 'trial')} finished before and kept"
+            self._console.print(f"{kept}, {left} to train" if left else f"{kept}; --fresh starts over", highlight=False)
+        if parts and self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self._description(), total=1.0)
+        elif parts:
+            self._console.print(f"training {count_of(trials - finished, 'trial')}", highlight=False)
+
+    def progress(self, share: float) -> None:
+        """Move the bar, or say a line when it is time for one."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=share, description=self._description())
+            return
+        now = time.monotonic()
+        if self._quiet or now - self._spoken < LINE_EVERY or not 0 < share < 1:
+            return
+        self._spoken = now
+        left = (now - self._started) * (1 - share) / share
+        self._console.print(f"{share:.0%} done, {self._description()}, about {left:.0f} s left", highlight=False)
+
+    def stored(self, statuses: Sequence[str]) -> None:
+        """Count what has been written."""
+        self._stored += len(statuses)
+        self._troubled += sum(status != "completed" for status in statuses)
+
+    def _description(self) -> str:
+        troubled = f", {self._troubled} diverged or failed" if self._troubled else ""
+        return f"{self._stored}/{self._trials} trials stored{troubled}"

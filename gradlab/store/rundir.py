@@ -1,0 +1,250 @@
+"""The run directory as its writer sees it: create, continue, add parts."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradlab.errors import UsageError
+from gradlab.store.atomic import machine_errors, write_whole
+from gradlab.store.locking import locked
+from gradlab.store.tables import SCHEMA_VERSION, TABLES
+
+CONFIG_NAME = "config.yaml"
+INFO_NAME = "run.json"
+VERSION_KEY = b"gradlab.schema_version"
+
+_ABANDONED_AFTER = 600.0
+"""Seconds after which a directory that was never renamed into place is a leftover; making one takes milliseconds."""
+
+_WRITE_ORDER = ("layers", "steps", "trials")
+"""Trials last: a trial is finished once it stands in `trials/`, so everything else must stand before."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One run on disk.
+
+    Attributes:
+        path: the directory.
+        label: what tells this run from others read beside it; the directory's name where that is enough.
+    """
+
+    path: Path
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run as tables show it."""
+        return self.label or self.path.name
+
+    @classmethod
+    def create_or_continue(
+        cls, out: Path, name: str, digest: str, config_yaml: str, fresh: bool = False
+    ) -> RunDirectory:
+        """The run directory of a config under `out`, made if it isn't there.
+
+        Args:
+            out: the folder of runs.
+            name: the experiment's name.
+            digest: the config's digest in full; its first 8 digits stand in the directory's name.
+            config_yaml: the resolved config.
+            fresh: delete what an earlier run of the same config left.
+
+        Raises:
+            UsageError: what stands there is no run directory, or one of another config or a newer gradlab.
+            MachineError: the machine said no, or another process is writing there.
+        """
+        run = cls(out / f"{name}-{digest[:8]}")
+        with machine_errors(run.path):
+            out.mkdir(parents=True, exist_ok=True)
+            _remove_asides(run.path)
+            if _is_something(run.path):
+                run._check_ours(digest, fresh)
+                with run.lock():
+                    if not fresh:
+                        run._tidy(digest)
+                        return run
+                    _delete(run.path)
+            run._create(digest, config_yaml)
+        return run
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Holds this directory as its one writer; raises MachineError where another process does."""
+        return locked(self.path)
+
+    def parts(self, table: str) -> list[Path]:
+        """The part files of a table, by name."""
+        folder = self.path / table
+        return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith(".")) if folder.is_dir() else []
+
+    def write_part(self, part_id: str, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> None:
+        """Add finished trials: three part files, each of which appears whole or not at all.
+
+        A file that stands already, from a run that was stopped between two tables, is left as it is.
+
+        Args:
+            part_id: names the files. Take it from the trials that the part holds, so that it means the same
+                trials when a run is continued.
+            trials: rows of these trials, like `steps` and `layers`, by `gradlab.store.tables`.
+            steps: one row per trial and recorded step.
+            layers: one row per trial, recorded step and layer.
+
+        Raises:
+            MachineError: the machine said no; parts written before are kept.
+            ValueError: a part of this name holds other trials.
+        """
+        content = {"trials": trials, "steps": steps, "layers": layers}
+        wanted = set(trials["trial_id"].to_pylist())
+        for table in _WRITE_ORDER:
+            target = self.path / table / f"{part_id}.parquet"
+            standing = _trial_ids(target)
+            if standing is None:
+                rows = _stamped(content[table])
+                write_whole(target, lambda stream, rows=rows: pq.write_table(rows, stream, compression="zstd"))  # type: ignore[misc]
+            elif not standing <= wanted or (table == "trials" and standing != wanted):
+                raise ValueError(f"{target} holds other trials than the part to be written")
+
+    def finished_trials(self) -> dict[str, str]:
+        """Trial id -> status of every trial that is written."""
+        finished: dict[str, str] = {}
+        for part in self.parts("trials"):
+            table = _columns(part, ["trial_id", "status"])
+            if table is not None:
+                finished.update(zip(table["trial_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+        return finished
+
+    def unfinished_parts(self) -> dict[str, tuple[str, ...]]:
+        """Part id -> its trials, for parts that a crash left without their `trials` table.
+
+        Running these very trials again as that part completes it; under another part their rows would stand twice.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for part in self.parts("layers"):
+            ids = _trial_ids(part)
+            if ids and _trial_ids(self.path / "trials" / part.name) is None:
+                found[part.stem] = tuple(sorted(ids))
+        return found
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Replace `run.json` in one step; what identifies the run is kept."""
+        known = self.read_info()
+        identity = {key: known[key] for key in ("schema_version", "config_digest") if key in known}
+        text = json.dumps({"schema_version": SCHEMA_VERSION} | identity | dict(info), indent=2, default=str)
+        write_whole(self.path / INFO_NAME, lambda stream: stream.write(f"{text}\n".encode()))
+
+    def read_info(self) -> dict[str, Any]:
+        """The facts of `run.json`; empty where it is missing or broken."""
+        try:
+            info = json.loads((self.path / INFO_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return info if isinstance(info, dict) else {}
+
+    def _create(self, digest: str, config_yaml: str) -> None:
+        # Made aside and renamed, so that a crash leaves no half directory under the run's name.
+        made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}"))
+        for table in TABLES:
+            (made.path / table).mkdir(parents=True)
+        write_whole(made.path / CONFIG_NAME, lambda stream: stream.write(config_yaml.encode()))
+        made.write_info({"config_digest": digest})
+        try:
+            made.path.rename(self.path)
+        except OSError as error:
+            shutil.rmtree(made.path, ignore_errors=True)
+            # Another process made the same run in this moment: the lock will tell who may write.
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not is_run_directory(self.path):
+                raise
+
+    def _check_ours(self, digest: str, fresh: bool) -> None:
+        if not is_run_directory(self.path):
+            raise UsageError(
+                f"{self.path} is no gradlab run directory; move it away or choose another folder with --out"
+            )
+        if fresh:
+            return
+        info = self.read_info()
+        if info.get("config_digest", digest) != digest:
+            raise UsageError(f"{self.path} belongs to another config; choose another folder with --out, or --fresh")
+        if reason := unreadable_version(info.get("schema_version", SCHEMA_VERSION)):
+            raise UsageError(f"{self.path} {reason}, or start over with --fresh")
+
+    def _tidy(self, digest: str) -> None:
+        for table in TABLES:
+            (self.path / table).mkdir(exist_ok=True)
+        for folder in (self.path, *(self.path / table for table in TABLES)):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+        if not self.read_info():
+            self.write_info({"config_digest": digest})
+
+
+def is_run_directory(path: Path) -> bool:
+    """Whether gradlab made this directory: it has a config and the folder of trials."""
+    return (path / CONFIG_NAME).is_file() and (path / "trials").is_dir()
+
+
+def unreadable_version(version: Any) -> str | None:
+    """Why tables of this schema version (of run.json or a part's footer) cannot be read; None if they can."""
+    try:
+        number = int(version)
+    except (TypeError, ValueError):
+        return f"has an unknown schema version {version!r}; upgrade gradlab"
+    if number <= SCHEMA_VERSION:
+        return None
+    return (
+        f"was written by a newer gradlab (schema version {number}, this one reads up to {SCHEMA_VERSION}); "
+        "upgrade gradlab"
+    )
+
+
+def _is_something(path: Path) -> bool:
+    """Whether anything but an empty folder stands at `path`."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def _delete(path: Path) -> None:
+    # Renamed first: readers and a crash see the whole run or none of it.
+    real = path.resolve()
+    aside = real.with_name(f".{path.name}.old-{os.getpid()}")
+    real.rename(aside)
+    if path.is_symlink():
+        path.unlink()
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_asides(path: Path) -> None:
+    """Remove what a crash left of making or deleting the run at `path`; another process may be making it right now."""
+    for pattern, age in ((".old-*", 0.0), (".new-*", _ABANDONED_AFTER)):
+        for aside in path.parent.glob(f".{path.name}{pattern}"):
+            if time.time() - aside.stat().st_mtime >= age:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+def _stamped(table: pa.Table) -> pa.Table:
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)})
+
+
+def _columns(part: Path, columns: list[str]) -> pa.Table | None:
+    """Columns of a part file; None where it is missing, broken or foreign."""
+    try:
+        with pq.ParquetFile(part) as file:
+            return file.read(columns=columns) if set(columns) <= set(file.schema_arrow.names) else None
+    except (OSError, pa.ArrowInvalid):
+        return None
+
+
+def _trial_ids(part: Path) -> set[str] | None:
+    table = _columns(part, ["trial_id"])
+    return None if table is None else set(table["trial_id"].to_pylist())

@@ -1,0 +1,173 @@
+"""Run directories as readers see them: several at once, of different sweeps, in any state."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gradlab.errors import UsageError
+from gradlab.store.reading import find_runs, load, read
+from gradlab.store.tables import SCHEMA_VERSION
+from tests.store.synthetic import FakeTrial, arrow, make_run
+
+
+def test_runs_are_found_in_folders_of_folders_each_once(tmp_path):
+    one = make_run(tmp_path / "monday", [], "one")
+    two = make_run(tmp_path / "monday", [], "two")
+    three = make_run(tmp_path, [], "three")
+    runs, skipped = find_runs([tmp_path, tmp_path / "monday", one.path])
+    assert [run.path for run in runs] == [one.path, two.path, three.path]
+    assert skipped == ()
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    make_run(tmp_path / "old", [[FakeTrial("a")]])
+    make_run(tmp_path / "new", [[FakeTrial("a")]])
+    make_run(tmp_path / "new", [], "other")
+    runs, _ = find_runs([tmp_path / "old", tmp_path / "new"])
+    assert [run.name for run in runs] == ["old/fake-01234567", "new/fake-01234567", "other-01234567"]
+    trials, _ = read(runs, "trials")
+    assert trials["run"].tolist() == ["old/fake-01234567", "new/fake-01234567"]
+
+
+def test_what_is_no_run_is_skipped_by_name(tmp_path):
+    run = make_run(tmp_path / "runs", [])
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    paths = [tmp_path / "runs", tmp_path / "file.txt", tmp_path / "absent", run.path / "layers"]
+    runs, skipped = find_runs(paths)
+    assert [found.path for found in runs] == [run.path]
+    said = "\n".join(map(str, skipped))
+    assert [miss.path.name for miss in skipped] == ["notes", "file.txt", "absent", "layers"]
+    assert "is a file" in said
+    assert "does not exist" in said
+    assert f"part of the run directory {run.path}" in said
+
+
+def test_no_run_at_all_is_a_usage_error_with_the_remedy(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"absent does not exist(.|\n)*gradlab run CONFIG") as caught:
+        find_runs([tmp_path / "empty", tmp_path / "absent"])
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_of_a_newer_gradlab_is_skipped(tmp_path):
+    make_run(tmp_path, [], "old")
+    make_run(tmp_path, [], "new").write_info({"schema_version": SCHEMA_VERSION + 1})
+    runs, skipped = find_runs([tmp_path])
+    assert [run.path.name for run in runs] == ["old-01234567"]
+    assert "newer gradlab" in str(skipped[0])
+
+
+def test_schemas_that_differ_are_united(tmp_path):
+    make_run(tmp_path, [[FakeTrial("a", settings={"train.weight_decay": 0.1, "model.kwargs.k": 3})]], "one")
+    make_run(tmp_path, [[FakeTrial("b", settings={"model.kwargs.k": "deep", "train.momentum": 1})]], "two")
+    make_run(tmp_path, [[FakeTrial("c", settings={"train.momentum": 0.5})]], "zed")
+    trials, skipped = read(find_runs([tmp_path])[0], "trials")
+    trials = trials.set_index("trial_id")
+    assert skipped == ()
+    assert trials["train.weight_decay"].isna().tolist() == [False, True, True]
+    assert trials["model.kwargs.k"].tolist()[:2] == ["3", "deep"]
+    assert trials["train.momentum"].tolist()[1:] == [1.0, 0.5]
+    assert not any(isinstance(kind, pd.CategoricalDtype) for kind in trials.dtypes)
+
+
+def test_dictionary_columns_come_as_plain_strings(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a")]])
+    part = run.parts("trials")[0]
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("activation")
+    pq.write_table(table.set_column(place, "activation", table["activation"].dictionary_encode()), part)
+    trials, skipped = read([run], "trials")
+    assert skipped == ()
+    assert trials["activation"].tolist() == ["tanh"]
+    assert not isinstance(trials["activation"].dtype, pd.CategoricalDtype)
+
+
+def test_columns_can_be_chosen_and_wrong_ones_are_named(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a", depth=2)]])
+    layers, _ = read([run], "layers", ["layer", "delta_rms"])
+    assert set(layers.columns) == {"run", "trial_id", "layer", "delta_rms"}
+    assert len(layers) == 6
+    with pytest.raises(UsageError, match="did you mean delta_rms"):
+        read([run], "layers", ["delta_rsm"])
+
+
+@pytest.mark.parametrize("table", ["trials", "layers"])
+def test_broken_and_foreign_parts_are_skipped_with_a_warning(tmp_path, table):
+    run = make_run(tmp_path, [[FakeTrial("a")], [FakeTrial("b")], [FakeTrial("c")]])
+    (run.path / table / "part-0.parquet").write_bytes(run.parts(table)[0].read_bytes()[:-50])
+    pq.write_table(pa.table({"price": [1.0]}), run.path / table / "part-1.parquet")
+    (run.path / table / "notes.txt").write_text("not a table")
+    rows, skipped = read([run], table)
+    assert rows["trial_id"].unique().tolist() == ["c"]
+    assert [miss.path.name for miss in skipped] == ["part-0.parquet", "part-1.parquet"]
+    assert "broken" in skipped[0].reason
+    assert "no gradlab table" in skipped[1].reason
+
+
+def test_a_column_of_another_type_is_foreign(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a")]])
+    part = run.parts("trials")[0]
+    table = pq.read_table(part)
+    place = table.schema.get_field_index("depth")
+    pq.write_table(table.set_column(place, "depth", pa.array(["deep"])), part)
+    trials, skipped = read([run], "trials")
+    assert trials.empty
+    assert "types" in skipped[0].reason
+
+
+def test_rows_of_unfinished_parts_are_not_seen(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a")], [FakeTrial("b")]])
+    (run.path / "trials" / "part-1.parquet").unlink()
+    tables = load([run])
+    for frame in (tables.trials, tables.steps, tables.layers):
+        assert frame["trial_id"].unique().tolist() == ["a"]
+    assert tables.skipped == ()
+
+
+def test_a_trial_in_two_parts_counts_once(tmp_path):
+    failed = FakeTrial("a", results={"status": "failed"})
+    run = make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b")], [failed], [FakeTrial("b", top=1.0)]])
+    tables = load([run])
+    assert tables.trials[["trial_id", "status"]].to_numpy().tolist() == [["a", "completed"], ["b", "completed"]]
+    assert len(tables.layers) == 2 * len(FakeTrial("a").layer_rows())
+    assert tables.layers[tables.layers["trial_id"] == "b"]["delta_rms"].max() > 0.5
+
+
+def test_an_empty_run_gives_empty_tables_with_all_columns(tmp_path):
+    tables = load([make_run(tmp_path, [])])
+    assert tables.layers.empty
+    assert {"run", "trial_id", "log10_delta_rms"} <= set(tables.layers.columns)
+    assert "no finished trials" in str(tables.skipped[0])
+
+
+def test_nan_infinity_and_null_come_back(tmp_path):
+    results = {"final_train_loss": float("nan"), "gradient_ratio": float("inf"), "gradient_decay": None}
+    run = make_run(tmp_path, [[FakeTrial("a", results=results)]])
+    row = read([run], "trials")[0].iloc[0]
+    assert np.isnan(row["final_train_loss"])
+    assert np.isposinf(row["gradient_ratio"])
+    assert np.isnan(row["gradient_decay"])
+
+
+def test_two_readers_beside_a_writer_see_whole_parts(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a")]])
+    with run.lock():
+        first = load([run])
+        run.write_part("more", **arrow([FakeTrial("b")]))
+        second = load([run])
+    assert first.trials["trial_id"].tolist() == ["a"]
+    assert sorted(second.trials["trial_id"]) == ["a", "b"]
+    assert len(second.layers) == 2 * len(first.layers)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_part_without_permission_is_skipped(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a")]])
+    run.parts("layers")[0].chmod(0)
+    _, skipped = read([run], "layers")
+    assert "ermission" in skipped[0].reason
