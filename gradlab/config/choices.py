@@ -36,6 +36,9 @@ INITS: dict[str, dict[str, float]] = {
 }
 """Initialisation name -> its parameters; `normal` has Var(W) = sigma_w^2 / fan_in, Var(b) = sigma_b^2."""
 
+_NOT_NEGATIVE = ("sigma_w", "sigma_b")
+_POSITIVE = ("beta",)
+
 _FUNCTION_PATH = re.compile(r"(?P<module>[^:\n]+\.py|[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 
 
@@ -67,7 +70,7 @@ class Choice:
 
 
 def _plain(value: float) -> str:
-    return repr(int(value)) if value == int(value) else repr(value)
+    return repr(value).removesuffix(".0")
 
 
 def is_function_path(text: str) -> bool:
@@ -75,45 +78,57 @@ def is_function_path(text: str) -> bool:
     return _FUNCTION_PATH.fullmatch(text) is not None
 
 
-def _choice(value: Any, table: dict[str, dict[str, float]], functions: bool) -> Choice:
-    if isinstance(value, Choice):
-        return value
+def parameter_error(key: str, value: Any) -> PydanticCustomError | None:
+    """What is wrong with `value` as a choice's parameter `key`, if anything is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+        return PydanticCustomError("choice_value", "must be a finite number", {"key": key})
+    if key in _NOT_NEGATIVE and value < 0:
+        return PydanticCustomError("choice_value", "must be at least 0", {"key": key})
+    if key in _POSITIVE and value <= 0:
+        return PydanticCustomError("choice_value", "must be above 0", {"key": key})
+    return None
+
+
+def choice_errors(value: Any, table: dict[str, dict[str, float]]) -> list[PydanticCustomError]:
+    """Everything wrong with `value` as a choice from `table`; functions are allowed beside ACTIVATIONS only."""
     given = dict(value) if isinstance(value, dict) else {"name": value}
     name = given.pop("name", None)
-    if not isinstance(name, str):
-        raise PydanticCustomError("choice_name", "needs a name: one of {names}", {"names": ", ".join(table)})
-    if name not in table:
-        if functions and is_function_path(name) and not given:
-            return Choice(name)
-        names = ", ".join(table) + (" or file.py:function" if functions else "")
-        raise PydanticCustomError(
-            "literal_error",
-            "must be one of {expected}",
-            {"expected": names, "candidates": list(table), "given": name},
+    functions = table is ACTIVATIONS
+    names = ", ".join(table) + (" or file.py:function" if functions else "")
+    if name is None and isinstance(value, dict):
+        return [PydanticCustomError("choice_name", "needs a name, one of {expected}", {"expected": names})]
+    is_function = functions and isinstance(name, str) and is_function_path(name)
+    if not is_function and (not isinstance(name, str) or name not in table):
+        context = {"expected": names, "candidates": list(table), "given": name}
+        return [PydanticCustomError("choice_unknown", "must be one of {expected}", context)]
+    known = {} if is_function else table[name]
+    unknown = [
+        PydanticCustomError(
+            "choice_parameter",
+            "{name} has no parameter '{key}'; it takes {known}",
+            {"name": name, "key": key, "known": ", ".join(known) or "none", "candidates": list(known)},
         )
-    defaults = table[name]
-    for key, setting in given.items():
-        if key not in defaults:
-            raise PydanticCustomError(
-                "choice_parameter",
-                "{name} has no parameter '{key}'; it takes {known}",
-                {
-                    "name": name,
-                    "key": key,
-                    "known": ", ".join(defaults) or "none",
-                    "candidates": list(defaults),
-                },
-            )
-        if isinstance(setting, bool) or not isinstance(setting, int | float) or not abs(setting) < float("inf"):
-            raise PydanticCustomError("choice_value", "{key} must be a finite number", {"key": key})
-        if (name, key) in {("normal", "sigma_w"), ("normal", "sigma_b")} and setting < 0:
-            raise PydanticCustomError("choice_value", "{key} must be at least 0", {"key": key})
-        if (name, key) == ("softplus", "beta") and setting <= 0:
-            raise PydanticCustomError("choice_value", "{key} must be above 0", {"key": key})
+        for key in given
+        if key not in known
+    ]
+    checked = [parameter_error(key, setting) for key, setting in given.items() if key in known]
+    wrong = [error for error in checked if error]
+    if name == "hardtanh" and not wrong:
+        limits = known | {key: setting for key, setting in given.items() if key in known}
+        if limits["min_val"] >= limits["max_val"]:
+            wrong = [PydanticCustomError("choice_value", "must be below max_val", {"key": "min_val"})]
+    return unknown + wrong
+
+
+def _choice(value: Any, table: dict[str, dict[str, float]]) -> Choice:
+    if isinstance(value, Choice):
+        return value
+    for error in choice_errors(value, table):
+        raise error
+    given = value if isinstance(value, dict) else {"name": value}
+    defaults = table.get(given["name"], {})
     filled = tuple((key, float(given.get(key, default))) for key, default in defaults.items())
-    if name == "hardtanh" and filled[0][1] >= filled[1][1]:
-        raise PydanticCustomError("choice_value", "min_val must be below max_val", {"key": "min_val"})
-    return Choice(name, filled, tuple(defaults.items()))
+    return Choice(given["name"], filled, tuple(defaults.items()))
 
 
 def _choice_schema(table: dict[str, dict[str, float]], functions: bool) -> dict[str, Any]:
@@ -134,13 +149,13 @@ def _choice_schema(table: dict[str, dict[str, float]], functions: bool) -> dict[
 
 Activation = Annotated[
     Choice,
-    PlainValidator(lambda value: _choice(value, ACTIVATIONS, functions=True)),
+    PlainValidator(lambda value: _choice(value, ACTIVATIONS)),
     PlainSerializer(lambda choice: choice.as_yaml()),
     WithJsonSchema(_choice_schema(ACTIVATIONS, functions=True)),
 ]
 Init = Annotated[
     Choice,
-    PlainValidator(lambda value: _choice(value, INITS, functions=False)),
+    PlainValidator(lambda value: _choice(value, INITS)),
     PlainSerializer(lambda choice: choice.as_yaml()),
     WithJsonSchema(_choice_schema(INITS, functions=False)),
 ]

@@ -54,6 +54,10 @@ class Section(BaseModel):
         """Fields that have no effect beside the other settings of this section."""
         return []
 
+    def given(self) -> dict[str, Any]:
+        """The settings as raw values, from which a point of the sweep starts."""
+        return self.model_dump()
+
     def resolved(self) -> Self:
         """The section with its unused fields at their defaults, so that equal trials are equal."""
         defaults = type(self).model_fields
@@ -86,26 +90,26 @@ class Data(Section):
     def _factory_path(cls, value: str | None) -> str | None:
         return value if value is None else check_function_path(value)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_defaults(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        name = raw.get("name", "digits")
-        if not isinstance(name, str) or name not in DATA_OPTIONS:
-            return raw
-        filled = {key: value for key, value in raw.items() if value is not None}
-        for key, default in data_options(name).items():
-            if default is not None:
-                filled.setdefault(key, default)
-        return filled
-
     @model_validator(mode="after")
     def _need_options(self, info: ValidationInfo) -> Data:
-        for key in required_options(self.name):
-            if getattr(self, key) is None and not _is_partial(info):
-                raise missing_option("data.name", self.name, f"data.{key}")
+        missing = [key for key in required_options(self.name) if getattr(self, key) is None]
+        if missing and not _is_partial(info):
+            raise missing_options("data.name", self.name, missing)
         return self
+
+    @model_validator(mode="after")
+    def _fill_defaults(self) -> Data:
+        # Past the frozen model's guard and its record of set fields: `given` tells settings from defaults by that.
+        for key, default in data_options(self.name).items():
+            if default is not None and getattr(self, key) is None:
+                object.__setattr__(self, key, default)
+                self.model_fields_set.discard(key)
+        return self
+
+    def given(self) -> dict[str, Any]:
+        """Without the defaults that belong to this data set: another has its own."""
+        filled = data_options(self.name).keys() - self.model_fields_set
+        return {key: value for key, value in self.model_dump().items() if key not in filled}
 
     def unused_fields(self) -> list[str]:
         """Options that are set although this data set does not read them."""
@@ -123,11 +127,12 @@ def required_options(name: str) -> list[str]:
     return [key for key, default in DATA_OPTIONS[name].items() if default is None]
 
 
-def missing_option(path: str, choice: str, option: str) -> PydanticCustomError:
-    """The error that the setting `choice` of the field at `path` needs the field at path `option`."""
-    return PydanticCustomError(
-        "missing_option", "{path} '{choice}' needs {option}", {"path": path, "choice": choice, "option": option}
-    )
+def missing_options(path: str, choice: str, keys: list[str]) -> PydanticCustomError:
+    """The error that the setting `choice` of the field at `path` needs the fields `keys` of its section."""
+    section = path.split(".")[0]
+    needed = " and ".join(f"{section}.{key}" for key in keys)
+    context = {"path": path, "choice": choice, "needed": needed}
+    return PydanticCustomError("missing_option", "{path} '{choice}' needs {needed}", context)
 
 
 CUSTOM_MODEL_FIELDS = ("factory", "kwargs")
@@ -163,7 +168,7 @@ class Model(Section):
     @model_validator(mode="after")
     def _need_factory(self, info: ValidationInfo) -> Model:
         if self.family == "custom" and self.factory is None and not _is_partial(info):
-            raise missing_option("model.family", "custom", "model.factory")
+            raise missing_options("model.family", "custom", ["factory"])
         return self
 
     def unused_fields(self) -> list[str]:

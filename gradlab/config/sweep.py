@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradlab.config.choices import Choice
+from gradlab.config.fields import SECTIONS as SECTIONS
+from gradlab.config.points import Failure as Failure
+from gradlab.config.points import count_points as count_points
+from gradlab.config.points import place as place
+from gradlab.config.points import points as points
+from gradlab.config.points import value_at, walk
 from gradlab.config.schema import Data, Experiment, Model, Record, Section, Sweep, Train
-
-SECTIONS: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "record": Record}
-"""The parts of the config whose fields can be swept."""
 
 TRIAL_COLUMNS = {
     "data.name": "data",
@@ -71,49 +71,76 @@ def _shown(value: Any) -> Any:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
-def points(sweep: Sweep) -> Iterator[dict[str, Any]]:
-    """The points of a sweep as {field path: raw value}: grid x zip, then include; `exclude` is not yet applied."""
-    axes: list[list[dict[str, Any]]] = [[{path: value} for value in values] for path, values in sweep.grid.items()]
-    for mapping in sweep.zip:
-        axes.append([dict(zip(mapping, row, strict=True)) for row in zip(*mapping.values(), strict=True)])
-    if axes or not sweep.include:
-        for combination in itertools.product(*axes):
-            yield {path: value for part in combination for path, value in part.items()}
-    yield from sweep.include
+@dataclass(frozen=True)
+class Expansion:
+    """A sweep spread out.
+
+    Attributes:
+        trials: the points in order, each with all seeds; a repeated trial stands once.
+        repeated: how many repetitions were left out.
+        unmatched: the indices of `exclude` entries that match no point.
+        failures: each kind of failure once; its points are not among the trials.
+    """
+
+    trials: tuple[Trial, ...]
+    repeated: int
+    unmatched: tuple[int, ...]
+    failures: tuple[Failure, ...]
 
 
-def count_points(sweep: Sweep) -> int:
-    """How many points `points` yields, without making them."""
-    sizes = [len(values) for values in sweep.grid.values()]
-    sizes += [max((len(values) for values in mapping.values()), default=0) for mapping in sweep.zip]
-    return (math.prod(sizes) if sizes or not sweep.include else 0) + len(sweep.include)
+def expansion(experiment: Experiment) -> Expansion:
+    """Spread an experiment out into its trials."""
+    base = {name: getattr(experiment, name) for name in SECTIONS}
+    swept = {path: path.split(".") for path in experiment.sweep.paths()}
+    trials: dict[str, Trial] = {}
+    failures: dict[Any, Failure] = {}
+    matched: set[int] = set()
+    count = 0
+    for step in walk(experiment.sweep, base):
+        matched |= step.matches
+        if step.excluded:
+            continue
+        if step.failures:
+            _keep_first(failures, step.failures)
+            continue
+        sections: dict[str, Any] = {name: known.section for name, known in step.sections.items()}
+        digest = hashlib.sha256(b"\n".join(known.canonical for known in step.sections.values()))
+        shown = {path: _shown(value_at(sections, keys)) for path, keys in swept.items()}
+        for seed in experiment.seed_list:
+            whole = digest.copy()
+            whole.update(b"\nseed %d" % seed)
+            trial_id = whole.hexdigest()[:16]
+            count += 1
+            if trial_id not in trials:
+                trials[trial_id] = Trial(trial_id, seed, **sections, point=shown)
+    unmatched = tuple(index for index in range(len(experiment.sweep.exclude)) if index not in matched)
+    return Expansion(tuple(trials.values()), count - len(trials), unmatched, tuple(failures.values()))
+
+
+def joint_failures(sweep: Sweep, base: Mapping[str, Section]) -> tuple[Failure, ...]:
+    """The failures of a sweep in the sections of `base`, which need not be all sections."""
+    failures: dict[Any, Failure] = {}
+    for step in walk(sweep, base):
+        if not step.excluded:
+            _keep_first(failures, step.failures)
+    return tuple(failures.values())
+
+
+def _keep_first(failures: dict[Any, Failure], more: dict[Any, Failure]) -> None:
+    for key, failure in more.items():
+        failures.setdefault(key, failure)
 
 
 def expand(experiment: Experiment) -> list[Trial]:
     """Every trial of the experiment: the points in order, each with all seeds; a repeated trial stands once.
 
     Raises:
-        pydantic.ValidationError: a point whose values do not go together.
+        ValueError: a point whose values do not go together (a pydantic.ValidationError within one section).
     """
-    base = {name: getattr(experiment, name).model_dump() for name in SECTIONS}
-    resolve = _SectionCache(base)
-    grid_points = count_points(experiment.sweep) - len(experiment.sweep.include)
-    trials: dict[str, Trial] = {}
-    for number, point in enumerate(points(experiment.sweep)):
-        sections = resolve(point)
-        excluded = number < grid_points and any(
-            _matches(sections, pattern, resolve) for pattern in experiment.sweep.exclude
-        )
-        if excluded:
-            continue
-        digest = hashlib.sha256("\n".join(_canonical(sections[name]) for name in SECTIONS).encode())
-        shown = {path: _shown(_at(sections, path)) for path in experiment.sweep.paths()}
-        for seed in experiment.seed_list:
-            whole = digest.copy()
-            whole.update(f"\nseed {seed}".encode())
-            trial_id = whole.hexdigest()[:16]
-            trials.setdefault(trial_id, Trial(trial_id, seed, **sections, point=shown))
-    return list(trials.values())
+    expanded = expansion(experiment)
+    for failure in expanded.failures:
+        raise failure.error
+    return list(expanded.trials)
 
 
 def config_digest(experiment: Experiment) -> str:
@@ -125,66 +152,3 @@ def config_digest(experiment: Experiment) -> str:
 def run_name(experiment: Experiment) -> str:
     """The name of the run directory, `<name>-<first 8 hex digits of the config digest>`."""
     return f"{experiment.name}-{config_digest(experiment)[:8]}"
-
-
-def place(raw: dict[str, Any], path: str, value: Any) -> None:
-    """Set the field at a dotted `path` of a raw config in place; a choice given by its name becomes a mapping."""
-    *parents, last = path.split(".")
-    for key in parents:
-        inner = raw.get(key)
-        if isinstance(inner, str):
-            inner = {"name": inner}
-        raw[key] = dict(inner) if isinstance(inner, dict) else {}
-        raw = raw[key]
-    raw[last] = value
-
-
-class _SectionCache:
-    """Resolves a point to validated sections, each distinct section once."""
-
-    def __init__(self, base: dict[str, dict[str, Any]]) -> None:
-        self._base = base
-        self._known: dict[tuple[str, str], Section] = {}
-
-    def __call__(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self.section(name, point) for name in SECTIONS}
-
-    def section(self, name: str, point: Mapping[str, Any]) -> Section:
-        changes = {path: value for path, value in point.items() if path.startswith(f"{name}.")}
-        key = (name, json.dumps(changes, default=str))
-        if key not in self._known:
-            raw: dict[str, Any] = {name: dict(self._base[name])}
-            for path, value in changes.items():
-                place(raw, path, value)
-            self._known[key] = SECTIONS[name].model_validate(raw[name]).resolved()
-        return self._known[key]
-
-
-def _matches(sections: Mapping[str, Any], pattern: Mapping[str, Any], resolve: _SectionCache) -> bool:
-    """Whether a trial has every setting of `pattern`; a list in it means any of its values."""
-    for path, wanted in pattern.items():
-        actual = _at(sections, path)
-        options = wanted if isinstance(wanted, list) else [wanted]
-        if not any(actual == option or actual == _at_option(path, option, resolve) for option in options):
-            return False
-    return True
-
-
-def _at_option(path: str, option: Any, resolve: _SectionCache) -> Any:
-    section = path.split(".")[0]
-    return _at({section: resolve.section(section, {path: option})}, path)
-
-
-def _at(sections: Mapping[str, Any], path: str) -> Any:
-    """The resolved value at a field path; None where the path leads nowhere."""
-    value: Any = sections
-    for key in path.split("."):
-        if isinstance(value, Choice):
-            value = dict(value.parameters).get(key)
-        else:
-            value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
-    return value
-
-
-def _canonical(section: Section) -> str:
-    return section.model_dump_json(exclude_none=True)

@@ -1,0 +1,105 @@
+"""A config as plain values with places: what the checks read and the overrides change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradlab.errors import Problem
+
+Loc = tuple[str | int, ...]
+"""Keys and list indices from the top of the document to a value."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where something stands; places sort by file position, then come the overrides in their order.
+
+    Attributes:
+        rank: 0 in the file, n in the n-th override.
+        line, column: counted from 1; 0 in an override.
+        text: how messages name the place.
+    """
+
+    rank: int
+    line: int
+    column: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value about which a problem has been reported already."""
+
+
+@dataclass
+class Document:
+    """A config as plain values, with the place of each key and value and the problems found so far."""
+
+    root: Any
+    keys: dict[Loc, Place] = field(default_factory=dict)
+    values: dict[Loc, Place] = field(default_factory=dict)
+    problems: list[tuple[Place, str]] = field(default_factory=list)
+    settled: frozenset[Place] = frozenset()
+
+    def report(self, place: Place, message: str) -> None:
+        """Add a problem, unless what stands there could not be read in the first place."""
+        if place not in self.settled:
+            self.problems.append((place, message))
+
+    def settle(self) -> None:
+        """End the reading: what follows from a value that could not be read is not reported again."""
+        self.settled = frozenset(place for place, _ in self.problems)
+
+    def at_value(self, loc: Loc) -> Place:
+        """The place of the value at `loc`, or of the nearest value around it that the document has."""
+        while loc and loc not in self.values:
+            loc = loc[:-1]
+        return self.values[loc]
+
+    def at_key(self, loc: Loc) -> Place:
+        """The place of the key at `loc`; where there is none, that of the value."""
+        return self.keys.get(loc) or self.at_value(loc)
+
+    def get(self, *loc: str | int) -> Any:
+        """The value at `loc`; None where there is none."""
+        value = self.root
+        for step in loc:
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+    def remove(self, loc: Loc) -> None:
+        """Take out the key or list item at `loc`; later items move up."""
+        *parents, last = loc
+        container = self.get(*parents)
+        del container[last]
+        depth = len(parents)
+        for places in (self.keys, self.values):
+            for other in [other for other in places if other[:depth] == tuple(parents) and len(other) > depth]:
+                step = other[depth]
+                if step == last:
+                    del places[other]
+                elif isinstance(step, int) and isinstance(last, int) and step > last:
+                    places[(*parents, step - 1, *other[depth + 1 :])] = places.pop(other)
+
+    def sorted_problems(self) -> list[Problem]:
+        """Every problem once, by place."""
+        found = [Problem(place.text, message) for place, message in sorted(self.problems)]
+        return list(dict.fromkeys(found))
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text` on one line, its end left out where it is long."""
+    plain = text.encode("unicode_escape").decode() if not text.isprintable() else text
+    return plain if len(plain) <= limit else plain[: limit - 3] + "..."
+
+
+def dotted(loc: Loc) -> str:
+    """A location as messages write it: `sweep.zip[0].model.depth`."""
+    text = ""
+    for step in loc:
+        text += f"[{step}]" if isinstance(step, int) else f".{shorten(step)}"
+    return text.removeprefix(".")
