@@ -23,6 +23,17 @@ class UsageError(GradlabError):
     """A command line, a path or a combination of options that makes no sense."""
 
 
+class SettingError(UsageError):
+    """A setting of the config that turns out unusable when it is put to use: a file, a function, the data.
+
+    `setting` is its field path, such as `data.path`; whoever knows the config adds the place in the file.
+    """
+
+    def __init__(self, setting: str, message: str) -> None:
+        self.setting, self.message = setting, message
+        super().__init__(f"{setting}: {message}")
+
+
 class MachineError(GradlabError):
     """The machine said no: disk full, no permission, out of memory."""
 

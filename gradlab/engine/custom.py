@@ -30,8 +30,9 @@ from gradlab.engine.optimizers import build, shared_settings
 from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, metric
 from gradlab.engine.user_code import describe, load_function
-from gradlab.errors import UsageError
+from gradlab.errors import SettingError
 
+_SETTING = "model.factory"
 STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS)
 
 
@@ -39,10 +40,10 @@ def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
     """The trial's model, made by its factory right after `torch.manual_seed(seed)`.
 
     Raises:
-        UsageError: the factory is missing, raises, returns no module, or one whose output does not fit the task.
+        SettingError: the factory is missing, raises, returns no module, or one whose output does not fit the task.
     """
     reference = str(trial.model.factory)
-    factory = load_function(reference, directory)
+    factory = load_function(_SETTING, reference, directory)
     arguments = dict(trial.model.kwargs)
     try:
         known = inspect.signature(factory).parameters
@@ -55,16 +56,15 @@ def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
     try:
         model = factory(**arguments)
     except Exception as error:
-        raise UsageError(f"model.factory {reference}: it raised {describe(error)}") from error
+        raise SettingError(_SETTING, f"it raised {describe(error)}") from error
     if not isinstance(model, nn.Module):
-        raise UsageError(f"model.factory {reference}: must return a torch.nn.Module, not {type(model).__name__}")
-    _check(model, task, reference)
+        raise SettingError(_SETTING, f"must return a torch.nn.Module, not {type(model).__name__}")
+    _check(model, task)
     return model.to(task.x_train.device)
 
 
-def _check(model: nn.Module, task: Task, reference: str) -> None:
+def _check(model: nn.Module, task: Task) -> None:
     """Run a copy on two examples, so that the model and the random stream stay as they are."""
-    place = f"model.factory {reference}"
     examples = task.x_train[:2]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -73,17 +73,17 @@ def _check(model: nn.Module, task: Task, reference: str) -> None:
                 output = as_outputs(trial_run(examples))
     except Exception as error:
         shape = list(examples.shape[1:])
-        raise UsageError(f"{place}: its model failed on examples of shape {shape}: {describe(error)}") from error
+        raise SettingError(_SETTING, f"its model failed on examples of shape {shape}: {describe(error)}") from error
     wanted = (len(examples), task.out_features)
     if output.shape != wanted:
-        raise UsageError(
-            f"{place}: its model returns {list(output.shape)} for two examples; "
-            f"the {task.kind} task needs {list(wanted)}"
+        raise SettingError(
+            _SETTING,
+            f"its model returns {list(output.shape)} for two examples; the {task.kind} task needs {list(wanted)}",
         )
     if not uses:
-        raise UsageError(f"{place}: its model uses no module with a weight of two or more dimensions")
+        raise SettingError(_SETTING, "its model uses no module with a weight of two or more dimensions")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError(f"{place}: its model has no trainable parameters")
+        raise SettingError(_SETTING, "its model has no trainable parameters")
 
 
 def train_custom(
@@ -142,7 +142,9 @@ class _CustomTraining:
             steps=tuple(recorded),
             step_values={name: np.array([row[name] for row in self.step_rows]) for name in self.step_rows[0]},
             layer_values={name: self._column(name) for name in STATISTICS},
+            meaningless={name: np.array([name not in self.rows[0][i.name] for i in self.infos]) for name in STATISTICS},
             finals=finals or self._finals(self.model),
+            never_zero=self.never_zero,
             parameters=sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad),
             diverged_step=diverged_step,
             seconds=time.process_time() - started,
@@ -153,6 +155,8 @@ class _CustomTraining:
         twin = copy.deepcopy(self.model).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watched(twin) as uses:
             twin(self.task.x_train[:2])
+        activations = [use.activation for use in uses]
+        self.never_zero = all(a is None or a.zero_derivative is None for a in activations)
         return [LayerInfo(use.name, use.units, weight_of(use.module).numel()) for use in uses]
 
     def _record(self, before: nn.Module, x: Tensor, y: Tensor, loss: float, random_state: Tensor) -> None:

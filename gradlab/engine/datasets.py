@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gradlab.config.schema import Data
 from gradlab.engine.user_code import describe, load_function
-from gradlab.errors import UsageError
+from gradlab.errors import SettingError
 
 ARRAYS = ("x_train", "y_train", "x_eval", "y_eval")
 TASKS = ("multiclass", "binary", "multilabel", "regression")
@@ -37,10 +37,10 @@ def load_arrays(data: Data, directory: Path) -> Arrays:
     """The data set that `data` names. Paths are relative to `directory`.
 
     Raises:
-        UsageError: a file, array or label that cannot be used, named with its remedy.
+        SettingError: a file, array or label that cannot be used, named with its remedy.
     """
     if data.name == "npz":
-        return checked(_read_npz(directory / str(data.path)), str(data.task), f"data.path {data.path}")
+        return checked(_read_npz(directory / str(data.path)), str(data.task), "data.path")
     if data.name == "custom":
         return _from_factory(data, directory)
     x, y, task = _GENERATORS[data.name](data)
@@ -123,7 +123,7 @@ def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
             x, y, test_size=data.eval_fraction, random_state=data.split_seed, stratify=stratify
         )
     except ValueError as error:
-        raise UsageError(f"data.eval_fraction {data.eval_fraction}: {error}") from error
+        raise SettingError("data.eval_fraction", str(error)) from error
     if task == "regression":
         mean, deviation = y_train.mean(), y_train.std()
         y_train, y_eval = (y_train - mean) / deviation, (y_eval - mean) / deviation
@@ -132,71 +132,70 @@ def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     if not path.is_file():
-        raise UsageError(f"data.path {path}: no such file; paths in a config are relative to the config's folder")
+        raise SettingError("data.path", f"{path}: no such file; paths in a config are relative to the config's folder")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in ARRAYS if name not in archive.files]
             if missing:
-                raise UsageError(f"data.path {path}: no array {', '.join(missing)}; it needs {', '.join(ARRAYS)}")
+                raise SettingError("data.path", f"{path}: no array {', '.join(missing)}; it needs {', '.join(ARRAYS)}")
             return {name: archive[name] for name in ARRAYS}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise UsageError(f"data.path {path}: not a readable .npz of plain arrays ({error})") from error
+        raise SettingError("data.path", f"{path}: not a readable .npz of plain arrays ({error})") from error
 
 
 def _from_factory(data: Data, directory: Path) -> Arrays:
-    place = f"data.factory {data.factory}"
+    factory = load_function("data.factory", str(data.factory), directory)
     try:
-        made = load_function(str(data.factory), directory)(**(data.kwargs or {}))
-    except UsageError:
-        raise
+        made = factory(**(data.kwargs or {}))
     except Exception as error:
-        raise UsageError(f"{place}: it raised {describe(error)}") from error
+        raise SettingError("data.factory", f"it raised {describe(error)}") from error
     if not isinstance(made, Mapping) or set(made) != {*ARRAYS, "task"}:
-        raise UsageError(f"{place}: must return a dict with the keys {', '.join(ARRAYS)} and task")
-    return checked({name: np.asarray(made[name]) for name in ARRAYS}, str(made["task"]), place)
+        raise SettingError("data.factory", f"must return a dict with the keys {', '.join(ARRAYS)} and task")
+    return checked({name: np.asarray(made[name]) for name in ARRAYS}, str(made["task"]), "data.factory")
 
 
-def checked(arrays: Mapping[str, Array], task: str, place: str) -> Arrays:
-    """`arrays` as a data set, once they are sure to make sense for `task`; the error names `place`.
+def checked(arrays: Mapping[str, Array], task: str, setting: str) -> Arrays:
+    """`arrays` as a data set, once they are sure to make sense for `task`; the error names `setting`.
 
     Raises:
-        UsageError: wrong types or shapes, no examples, NaN or inf, labels that are none of the classes.
+        SettingError: wrong types or shapes, no examples, NaN or inf, labels that are none of the classes.
     """
     if task not in TASKS:
-        raise UsageError(f"{place}: task must be one of {', '.join(TASKS)}, not '{task}'")
+        raise SettingError(setting, f"task must be one of {', '.join(TASKS)}, not '{task}'")
     for name in ARRAYS:
         array = arrays[name]
         if array.dtype.kind not in "fiub":
-            raise UsageError(f"{place}: {name} must hold numbers, not {array.dtype}")
+            raise SettingError(setting, f"{name} must hold numbers, not {array.dtype}")
         if array.size == 0 or array.ndim == 0:
-            raise UsageError(f"{place}: {name} is empty")
+            raise SettingError(setting, f"{name} is empty")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise UsageError(f"{place}: {name} holds NaN or inf")
+            raise SettingError(setting, f"{name} holds NaN or inf")
     for split in ("train", "eval"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if len(x) != len(y):
-            raise UsageError(f"{place}: x_{split} has {len(x)} examples, y_{split} has {len(y)}")
+            raise SettingError(setting, f"x_{split} has {len(x)} examples, y_{split} has {len(y)}")
         if x.ndim not in {2, 3, 4}:
-            raise UsageError(
-                f"{place}: x_{split} must be [example, feature], [example, height, width] or "
-                f"[example, channel, height, width], not {x.ndim}-dimensional"
+            raise SettingError(
+                setting,
+                f"x_{split} must be [example, feature], [example, height, width] or "
+                f"[example, channel, height, width], not {x.ndim}-dimensional",
             )
     if arrays["x_train"].shape[1:] != arrays["x_eval"].shape[1:]:
-        raise UsageError(f"{place}: examples of x_train and x_eval differ in shape")
-    targets = {name: _checked_targets(arrays[name], task, f"{place}: {name}") for name in ("y_train", "y_eval")}
+        raise SettingError(setting, "examples of x_train and x_eval differ in shape")
+    targets = {name: _checked_targets(arrays[name], task, setting, name) for name in ("y_train", "y_eval")}
     if targets["y_train"].shape[1:] != targets["y_eval"].shape[1:]:
-        raise UsageError(f"{place}: y_train and y_eval differ in their number of outputs")
+        raise SettingError(setting, "y_train and y_eval differ in their number of outputs")
     return Arrays(arrays["x_train"], targets["y_train"], arrays["x_eval"], targets["y_eval"], task)
 
 
-def _checked_targets(y: Array, task: str, place: str) -> Array:
+def _checked_targets(y: Array, task: str, setting: str, name: str) -> Array:
     if y.ndim > 2 or (y.ndim == 2 and y.shape[1] > 1 and task in {"multiclass", "binary"}):
-        raise UsageError(f"{place} has shape {list(y.shape)}, which does not fit a {task} task")
+        raise SettingError(setting, f"{name} has shape {list(y.shape)}, which does not fit a {task} task")
     if task == "multiclass":
         y = y.reshape(-1)
         if not np.array_equal(y, np.floor(y)) or y.min() < 0 or y.max() >= 10**6:
-            raise UsageError(f"{place} must hold classes 0, 1, 2, ...")
+            raise SettingError(setting, f"{name} must hold classes 0, 1, 2, ...")
         return y.astype(np.int64)
     if task in {"binary", "multilabel"} and not np.isin(y, (0, 1)).all():
-        raise UsageError(f"{place} must hold 0 and 1 only")
+        raise SettingError(setting, f"{name} must hold 0 and 1 only")
     return y

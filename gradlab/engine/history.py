@@ -26,7 +26,8 @@ class TrialHistory:
     Attributes:
         steps: the recorded steps, ascending.
         step_values: statistic of the steps table -> [record].
-        layer_values: statistic of the layers table -> [record, layer]; NaN where it has no meaning.
+        layer_values: statistic of the layers table -> [record, layer].
+        meaningless: statistic -> for which layers it has no meaning, [layer]; absent where it has one in all.
         finals: final_train_loss, final_eval_loss, final_eval_metric.
         parameters: trainable parameters.
         diverged_step: the first step whose loss was not finite, if any.
@@ -41,6 +42,7 @@ class TrialHistory:
     steps: tuple[int, ...] = ()
     step_values: dict[str, Values] = field(default_factory=dict)
     layer_values: dict[str, Values] = field(default_factory=dict)
+    meaningless: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     finals: dict[str, float] = field(default_factory=dict)
     parameters: int | None = None
     diverged_step: int | None = None

@@ -12,14 +12,16 @@ from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.measure import Statistics, empty
 from gradlab.engine.network import HiddenLayer, Network, Patches, RunningMoments
 
-UNIT_STATISTICS = (
-    "preactivation_rms",
+HIDDEN_STATISTICS = (
     "activation_mean",
     "activation_rms",
     "saturated_fraction",
     "dead_units",
     "zero_gradient_units",
 )
+"""Statistics of units that have an activation: none in the output layer."""
+
+UNIT_STATISTICS = ("preactivation_rms", *HIDDEN_STATISTICS)
 
 CHUNK = 1 << 19
 """Elements of a hidden layer of one trial that are looked at in one go."""

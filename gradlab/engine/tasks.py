@@ -58,7 +58,7 @@ def make_task(data: Data, directory: Path) -> Task:
     """Load, check, standardise and convert the data set; `directory` is the config's folder.
 
     Raises:
-        UsageError: data that cannot be used.
+        SettingError: data that cannot be used.
     """
     arrays = load_arrays(data, directory)
     x_train, x_eval = np.asarray(arrays.x_train, np.float64), np.asarray(arrays.x_eval, np.float64)

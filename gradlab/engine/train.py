@@ -18,7 +18,7 @@ from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
 from gradlab.engine.network import Network, RunningMoments
 from gradlab.engine.optimizers import group_key, make_optimizer
-from gradlab.engine.probe import measure_units
+from gradlab.engine.probe import HIDDEN_STATISTICS, measure_units
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, example_losses, metric
 
@@ -191,6 +191,7 @@ class _Training:
                     steps=tuple(self.records[row].step for row in rows),
                     step_values={name: step_table[rows, n, index] for n, name in enumerate(step_names)},
                     layer_values={name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)},
+                    meaningless={name: np.arange(len(columns)) == len(columns) - 1 for name in HIDDEN_STATISTICS},
                     finals=self.finals[index],
                     parameters=self.layout.parameters(index),
                     diverged_step=self.diverged.get(index),

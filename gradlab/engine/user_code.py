@@ -11,25 +11,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gradlab.errors import UsageError
+from gradlab.errors import SettingError
 
 
-def load_function(reference: str, directory: Path) -> Callable[..., Any]:
+def load_function(setting: str, reference: str, directory: Path) -> Callable[..., Any]:
     """The function that `reference` names; a file is looked for relative to `directory`, the config's folder.
 
     Raises:
-        UsageError: the file or function is missing, or importing it raises; the user's file and line are named.
+        SettingError: the file or function is missing, or importing it raises; it names `setting`, the field path of
+            the reference, and the user's own file and line.
     """
     module_name, _, function_name = reference.rpartition(":")
     try:
         module = _load_file(directory / module_name) if module_name.endswith(".py") else _import(module_name, directory)
-    except UsageError:
-        raise
+    except _MissingFileError as error:
+        raise SettingError(setting, str(error)) from None
     except Exception as error:
-        raise UsageError(f"{reference}: importing it failed: {describe(error)}") from error
+        raise SettingError(setting, f"importing {module_name} failed: {describe(error)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise UsageError(f"{reference}: {module_name} has no function '{function_name}'")
+        raise SettingError(setting, f"{module_name} has no function '{function_name}'")
     return function  # type: ignore[no-any-return]
 
 
@@ -40,16 +41,20 @@ def describe(error: BaseException) -> str:
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
 
 
+class _MissingFileError(Exception):
+    """There is nothing to import."""
+
+
 def _load_file(path: Path) -> Any:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; paths in a config are relative to the config's folder")
+        raise _MissingFileError(f"no such file: {path}; paths in a config are relative to the config's folder")
     resolved = path.resolve()
     name = f"gradlab_user_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: not a Python file")
+        raise _MissingFileError(f"not a Python file: {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

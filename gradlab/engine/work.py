@@ -1,0 +1,141 @@
+"""The work of one part: its stacks trained, failures confined to the trials that cause them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from gradlab.config.sweep import Trial
+from gradlab.engine.activations import Activation, make_activation
+from gradlab.engine.custom import build_model, train_custom
+from gradlab.engine.history import TrialHistory
+from gradlab.engine.prediction import forecast
+from gradlab.engine.stacks import Part, Stack
+from gradlab.engine.tasks import Task, make_task
+from gradlab.engine.train import train
+from gradlab.engine.user_code import describe, load_function
+from gradlab.errors import GradlabError, SettingError
+from gradlab.theory.forecast import NO_FORECAST, Forecast
+
+CHECKED_FACTORIES = 50
+"""Custom models that are built once before any training, each with other arguments, to find errors early."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Everything that the trials of a config need, loaded once: data sets, activations, where the user's files lie."""
+
+    tasks: Mapping[str, Task]
+    activations: Mapping[str, Activation]
+    directory: Path
+
+    @classmethod
+    def prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
+        """Load what `trials` need.
+
+        Raises:
+            SettingError: data, a function or a factory that cannot be used.
+        """
+        torch.set_num_threads(1)
+        data = {_data_key(trial): trial.data for trial in trials}
+        tasks = {key: make_task(one, directory).to(device) for key, one in data.items()}
+        activations: dict[str, Activation] = {}
+        for trial in trials:
+            if trial.model.family != "custom" and trial.model.activation.label not in activations:
+                activations[trial.model.activation.label] = _load_activation(trial, directory)
+        shop = cls(tasks, activations, directory)
+        shop._check_images(trials)
+        shop._check_factories(trials)
+        return shop
+
+    def task(self, trial: Trial) -> Task:
+        """The task of a trial."""
+        return self.tasks[_data_key(trial)]
+
+    def positions(self, trial: Trial) -> int:
+        """Rows that one example makes in the trial's hidden layers: pixels of a cnn, else 1."""
+        return self.task(trial).x_train[0, 0].numel() if trial.model.family == "cnn" else 1
+
+    def forecasts(self, trials: Sequence[Trial]) -> list[Forecast]:
+        """Each trial's mean-field prediction; equal networks on equal data share one."""
+
+        known: dict[tuple[str, str], Forecast] = {}
+        results = []
+        for trial in trials:
+            key = (_data_key(trial), trial.model.model_dump_json())
+            if trial.model.family == "custom":
+                known[key] = NO_FORECAST
+            elif key not in known:
+                activation = self.activations[trial.model.activation.label]
+                known[key] = forecast(trial.model, self.task(trial), activation)
+            results.append(known[key])
+        return results
+
+    def run(self, part: Part, progress: Callable[[float], None] = lambda fraction: None) -> list[TrialHistory]:
+        """Train all trials of a part; `progress` is told the share of its trials that is done."""
+        histories: list[TrialHistory] = []
+        for stack in part.stacks:
+            share, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
+            histories += self._run_stack(stack, lambda f, share=share, done=done: progress(done + share * f))  # type: ignore[misc]
+        forecasts = self.forecasts(part.trials)
+        return [
+            replace(history, predicted_gradient_decay=one.gradient_decay)
+            for history, one in zip(histories, forecasts, strict=True)
+        ]
+
+    def _run_stack(self, stack: Stack, progress: Callable[[float], None]) -> list[TrialHistory]:
+        """A stack's histories; where it fails, halves are tried until the trial at fault is alone.
+
+        A trial's numbers don't depend on its stack, so the others are what they would have been.
+        """
+        trial = stack.trials[0]
+        try:
+            if trial.model.family == "custom":
+                return [train_custom(trial, self.task(trial), self.directory, progress)]
+            return train(stack, self.task(trial), self.activations, progress)
+        except (Exception, MemoryError) as error:
+            if len(stack.trials) == 1:
+                reason = str(error) if isinstance(error, GradlabError) else describe(error)
+                return [TrialHistory(trial.trial_id, error=reason)]
+        half = len(stack.trials) // 2
+        halves = (Stack(stack.trials[:half]), Stack(stack.trials[half:]))
+        return [history for part in halves for history in self._run_stack(part, progress)]
+
+    def _check_images(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            shape = self.task(trial).x_train.shape
+            if trial.model.family == "cnn" and len(shape) != 4:
+                message = f"a cnn needs images, and {trial.data.name} has examples of shape {list(shape[1:])}"
+                raise SettingError("model.family", message)
+
+    def _check_factories(self, trials: Sequence[Trial]) -> None:
+        custom = {
+            (trial.model.model_dump_json(), _data_key(trial)): trial
+            for trial in reversed(trials)
+            if trial.model.family == "custom"
+        }
+        with torch.random.fork_rng(devices=[]):
+            for trial in list(custom.values())[-CHECKED_FACTORIES:]:
+                build_model(trial, self.task(trial), self.directory)
+
+
+def _data_key(trial: Trial) -> str:
+    return trial.data.model_dump_json()
+
+
+def _load_activation(trial: Trial, directory: Path) -> Activation:
+    choice = trial.model.activation
+    if not choice.is_function:
+        return make_activation(choice)
+    function = load_function("model.activation", choice.name, directory)
+    try:
+        activation = make_activation(choice, function)
+        values = function(torch.zeros(3, 2))
+    except Exception as error:
+        raise SettingError("model.activation", f"{choice.name} raised {describe(error)}") from error
+    if not isinstance(values, torch.Tensor) or values.shape != (3, 2):
+        raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape")
+    return activation

@@ -1,0 +1,276 @@
+"""The one module that joins training and tables: plan, execute, store."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import torch
+
+from gradlab import __version__
+from gradlab.config.dump import to_yaml
+from gradlab.config.load import LoadedConfig
+from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
+from gradlab.engine.history import TrialHistory
+from gradlab.engine.stacks import Part, plan
+from gradlab.engine.work import Workshop
+from gradlab.errors import ConfigError, Problem, SettingError, UsageError
+from gradlab.executors import can_fork, run_here, run_in_workers
+from gradlab.store.rundir import RunDirectory
+from gradlab.store.tables import SCHEMA_VERSION, column_type
+from gradlab.tabulate import tabulate
+
+
+class Listener(Protocol):
+    """Who wants to know how a run is getting on."""
+
+    def begin(self, trials: int, finished: int, parts: int) -> None:
+        """So many trials, so many of them finished before; the rest makes so many parts."""
+
+    def progress(self, share: float) -> None:
+        """The share of the work at hand that is done."""
+
+    def stored(self, statuses: Sequence[str]) -> None:
+        """Trials that ended so have just been written."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run.
+
+    Attributes:
+        workers: processes; None for one per core.
+        device: auto, cpu, cuda or mps.
+        fresh: start over.
+        fail_fast: stop at the first failed trial.
+    """
+
+    workers: int | None = None
+    device: str = "auto"
+    fresh: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: how many trials were trained now, how many failed in all, and how many are still missing."""
+
+    directory: RunDirectory
+    trained: int
+    failed: int
+    missing: int
+    seconds: float
+
+
+def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -> Outcome:
+    """Train what is not finished yet of a config's trials, and store it.
+
+    Raises:
+        UsageError: a setting, device or directory that cannot be used.
+        MachineError: the machine said no; what is finished is kept.
+        KeyboardInterrupt: interrupted; what is finished is kept.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    device = choose_device(options.device)
+    shop = prepare(config, device)
+    experiment = config.experiment
+    directory = RunDirectory.create_or_continue(
+        out, experiment.name, config_digest(experiment), to_yaml(experiment), options.fresh
+    )
+    extra = extra_columns(config.trials)
+    with directory.lock(), _terminated_as_interrupted():
+        finished = directory.finished_trials()
+        parts = _pending(config.trials, shop, directory, finished)
+        workers = _workers(options.workers, device, len(parts))
+        directory.write_info(_info(config, directory, device, workers, started))
+        listener.begin(len(config.trials), len(finished), len(parts))
+        trained, failed = 0, sum(status == "failed" for status in finished.values())
+        cost = {"training_seconds": 0.0, "recording_seconds": 0.0}
+        with closing(_execute(parts, shop, workers, listener)) as results:
+            for part, histories in results:
+                tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
+                directory.write_part(part.part_id, tables.trials, tables.steps, tables.layers)
+                trained += len(histories)
+                failed += sum(history.status == "failed" for history in histories)
+                cost["training_seconds"] += sum(history.seconds - history.recording_seconds for history in histories)
+                cost["recording_seconds"] += sum(history.recording_seconds for history in histories)
+                listener.stored([history.status for history in histories])
+                if failed and options.fail_fast:
+                    break
+        missing = len(config.trials) - len(finished) - trained
+        _finish_info(directory, cost, missing)
+    return Outcome(directory, trained, failed, missing, time.monotonic() - clock)
+
+
+def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
+    """Load everything that the config's trials need.
+
+    Raises:
+        ConfigError: data, a function or a factory that cannot be used, with its place in the config.
+    """
+    try:
+        return Workshop.prepare(config.trials, config.directory, device)
+    except SettingError as error:
+        raise ConfigError([Problem(config.place_of(error.setting), str(error))]) from error
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` (auto, cpu, cuda or mps) means on this machine.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        # Apple's GPU has no float64, in which statistics are measured: it is no automatic choice.
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available.get(name, False):
+        usable = ", ".join(device for device, there in available.items() if there)
+        raise UsageError(f"--device {name}: this machine has {usable}")
+    if name == "mps":
+        raise UsageError("--device mps: statistics are measured in float64, which this device lacks; use cpu")
+    return torch.device(name)
+
+
+def extra_columns(trials: Sequence[Trial]) -> dict[str, pa.DataType]:
+    """Swept fields without a column of their own -> the type of the column under their path."""
+    paths = dict.fromkeys(path for trial in trials for path in trial.point if path not in TRIAL_COLUMNS)
+    return {path: column_type(trial.point.get(path) for trial in trials) for path in paths}
+
+
+def _pending(
+    trials: Sequence[Trial], shop: Workshop, directory: RunDirectory, finished: Mapping[str, str]
+) -> list[Part]:
+    """The parts that remain to be done.
+
+    The plan depends on the config alone, so a continued run has the parts that the first had. Should it have been
+    planned otherwise (by another release), parts that a crash left half written keep their trials, and what
+    remains is planned anew.
+    """
+    parts = plan(trials, shop.positions)
+    known = {part.part_id for part in parts}
+    strays = {part_id: set(ids) for part_id, ids in directory.unfinished_parts().items() if part_id not in known}
+    by_id = {trial.trial_id for trial in trials}
+    taken = {trial_id for ids in strays.values() for trial_id in ids} | finished.keys()
+    if all(taken.isdisjoint(ids) or taken >= ids for ids in ({t.trial_id for t in p.trials} for p in parts)):
+        remaining = [part for part in parts if taken.isdisjoint(trial.trial_id for trial in part.trials)]
+    else:
+        remaining = plan([trial for trial in trials if trial.trial_id not in taken], shop.positions)
+    for part_id, ids in strays.items():
+        if ids <= by_id:
+            stacks = [s for p in plan([t for t in trials if t.trial_id in ids], shop.positions) for s in p.stacks]
+            remaining.append(Part(part_id, tuple(stacks), 0.0))
+    return remaining
+
+
+def _workers(wanted: int | None, device: torch.device, parts: int) -> int:
+    if device.type != "cpu" or not can_fork():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores if wanted is None else wanted, parts))
+
+
+def _execute(
+    parts: Sequence[Part], shop: Workshop, workers: int, listener: Listener
+) -> Generator[tuple[Part, list[TrialHistory]]]:
+    """The parts' histories as they come; a part whose worker process dies is taken apart, trial by trial."""
+    done, total = 0.0, sum(part.cost for part in parts) or 1.0
+    mean = total / max(len(parts), 1)
+
+    def progress(shares: float) -> None:
+        listener.progress(min(1.0, (done + shares * mean) / total))
+
+    work = shop.run
+    results = run_here(parts, work, progress) if workers == 1 else run_in_workers(parts, work, workers, progress)
+    with closing(results):
+        for result in results:
+            part = result.item
+            histories = result.result
+            if histories is None:
+                histories = _one_by_one(part, shop, str(result.reason))
+            done += part.cost
+            listener.progress(min(1.0, done / total))
+            yield part, histories
+
+
+def _one_by_one(part: Part, shop: Workshop, reason: str) -> list[TrialHistory]:
+    """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
+    stacks = [
+        replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
+    ]
+    found: dict[str, list[TrialHistory]] = {}
+    if len(stacks) > 1:
+        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None):
+            trial_id = result.item.trials[0].trial_id
+            found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
+    return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]
+
+
+def _info(
+    config: LoadedConfig, directory: RunDirectory, device: torch.device, workers: int, started: datetime
+) -> dict[str, Any]:
+    before = directory.read_info()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": config.experiment.name,
+        "trials": len(config.trials),
+        "gradlab": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device.type,
+        "workers": workers,
+        "threads": torch.get_num_threads(),
+        "git_commit": git_commit(config.directory),
+        "start": before.get("start", started.isoformat(timespec="seconds")),
+        "end": None,
+        "recording": before.get("recording"),
+    }
+
+
+def _finish_info(directory: RunDirectory, cost: Mapping[str, float], missing: int) -> None:
+    info = directory.read_info()
+    earlier = info.get("recording") or {}
+    summed = {name: round(seconds + float(earlier.get(name, 0.0)), 3) for name, seconds in cost.items()}
+    share = summed["recording_seconds"] / summed["training_seconds"] if summed["training_seconds"] else None
+    info["recording"] = {**summed, "recording_per_training": None if share is None else round(share, 4)}
+    info["end"] = None if missing else datetime.now(UTC).isoformat(timespec="seconds")
+    directory.write_info(info)
+
+
+def git_commit(directory: Path) -> str | None:
+    """The commit that `directory` is at, with `-dirty` where files differ from it; None outside a repository."""
+    command = ["git", "-C", str(directory), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: in good order."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
