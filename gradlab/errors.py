@@ -26,11 +26,12 @@ class UsageError(GradlabError):
 class SettingError(UsageError):
     """A setting of the config that turns out unusable when it is put to use: a file, a function, the data.
 
-    `setting` is its field path, such as `data.path`; whoever knows the config adds the place in the file.
+    `setting` is its field path, such as `data.path`, and `value` what it was set to, where it matters which; whoever
+    knows the config adds the place in the file.
     """
 
-    def __init__(self, setting: str, message: str) -> None:
-        self.setting, self.message = setting, message
+    def __init__(self, setting: str, message: str, value: object = None) -> None:
+        self.setting, self.value = setting, value
         super().__init__(f"{setting}: {message}")
 
 

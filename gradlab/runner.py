@@ -121,7 +121,7 @@ def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
     try:
         return Workshop.prepare(config.trials, config.directory, device)
     except SettingError as error:
-        raise ConfigError([Problem(config.place_of(error.setting), str(error))]) from error
+        raise ConfigError([Problem(config.place_of(error.setting, error.value), str(error))]) from error
 
 
 def choose_device(name: str) -> torch.device:

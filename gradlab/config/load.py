@@ -35,12 +35,27 @@ class LoadedConfig:
         trials: every trial of the sweep, in order.
         directory: the config's folder, to which the paths in it are relative.
         notes: what the user may want to know: repeated trials left out, an exclude entry without effect.
+        document: the file's content with its places, overrides applied.
     """
 
     experiment: Experiment
     trials: tuple[Trial, ...]
     directory: Path
     notes: tuple[str, ...]
+    document: Document
+
+    def place_of(self, setting: str, value: object = None) -> str:
+        """Where the field path `setting` got its `value`: `file:line:column`, or the option that set it."""
+        swept = [(loc, self.document.get(*loc)) for loc in self.document.values if setting in loc[:-1]]
+        for loc, found in swept:
+            if found == value:
+                return self.document.at_value(loc).text
+        section, *rest = setting.split(".")
+        loc = (section, *rest)
+        if loc not in self.document.values:
+            blocks = [other for other in self.document.values if other[-1] == setting]
+            loc = min(blocks, default=loc, key=len)
+        return self.document.at_value(loc).text
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -77,7 +92,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         notes.append(f"{expanded.repeated:,} repeated trials left out: they differ from others in nothing that is used")
     if unused := momentum_note(document):
         notes.append(unused)
-    return LoadedConfig(experiment, expanded.trials, path.absolute().parent, tuple(notes))
+    return LoadedConfig(experiment, expanded.trials, path.absolute().parent, tuple(notes), document)
 
 
 def _read_text(path: Path) -> str:

@@ -38,7 +38,7 @@ def forecast(model: Model, task: Task, activation: Activation) -> Forecast:
         prediction.gradient_decay,
         limit.chi,
         limit.xi,
-        trainable(model.depth, limit.chi),
+        None if prediction.log10_gradient_ratio is None else trainable(prediction.log10_gradient_ratio),
     )
 
 

@@ -72,7 +72,7 @@ def _verdicts(rows: Sequence[tuple[dict[str, Any], Forecast]]) -> list[str]:
     there = [one for factors, one in known if factors["depth"] == deepest]
     able = sum(bool(one.trainable) for one in there)
     return [
-        f"the deepest networks ({deepest} layers): {able} of {len(there)} can train, by the rule depth <= 6 xi "
-        "with xi = 1/|ln chi| (Schoenholz et al. 2017)",
+        f"the deepest networks ({deepest} layers): {able} of {len(there)} can train, by the rule that the squared "
+        "gradient changes by less than e^6, as over 6 depth scales xi = 1/|ln chi| (Schoenholz et al. 2017)",
         "decay below 1: the gradient vanishes on its way back; above 1: it explodes",
     ]

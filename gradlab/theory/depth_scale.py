@@ -60,13 +60,13 @@ def depth_scale(chi: float) -> float:
     return math.inf if rate <= _ROUNDING else 1 / rate
 
 
-def trainable(depth: int, chi: float) -> bool:
-    """Whether `depth` <= 6 xi, the rule of thumb of Schoenholz et al. 2017.
+def trainable(log10_gradient_ratio: float) -> bool:
+    """Whether the squared gradient changes by no more than e^6 between the last hidden layer and the first.
 
-    Args:
-        chi: factor of the squared gradient per layer: an `Asymptote.chi`, or the last of a `Prediction.chi`.
+    At a constant factor chi per layer this is depth <= 6 xi, up to which networks were seen to train (Schoenholz et
+    al. 2017); with the network's own factors it holds for shallow ones, too, which never reach the limit.
     """
-    return depth <= TRAINABLE_DEPTH_SCALES * depth_scale(chi)
+    return abs(2 * log10_gradient_ratio * math.log(10)) <= TRAINABLE_DEPTH_SCALES
 
 
 def asymptote(

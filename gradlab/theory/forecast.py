@@ -12,8 +12,8 @@ class Forecast:
     Attributes:
         gradient_ratio, gradient_decay: as measured in the trials table.
         chi: factor of the squared gradient per layer in the limit of infinite depth.
-        depth_scale: xi = -1/ln chi, in layers; infinite at the critical point.
-        trainable: whether the network is no deeper than theory says can be trained.
+        depth_scale: xi = 1/|ln chi|, in layers; infinite at the critical point.
+        trainable: whether the gradient keeps its size well enough from the last to the first layer.
     """
 
     gradient_ratio: float | None

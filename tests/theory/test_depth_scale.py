@@ -25,12 +25,15 @@ def test_depth_scale() -> None:
 
 
 def test_trainable_up_to_six_depth_scales() -> None:
-    chi = math.exp(-1 / 10.05)
-    assert trainable(60, chi)
-    assert not trainable(61, chi)
-    assert trainable(10_000, 1.0)
-    assert not trainable(1, 0.0)
-    assert not trainable(1, math.nan)
+    chi = 0.9
+    per_layer = math.log10(chi) / 2
+    deepest = math.floor(6 * depth_scale(chi))
+    assert trainable(deepest * per_layer)
+    assert not trainable((deepest + 1) * per_layer)
+    assert not trainable(-(deepest + 1) * per_layer)
+    assert trainable(0.0)
+    assert not trainable(-math.inf)
+    assert not trainable(math.nan)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
