@@ -91,6 +91,12 @@ class LayerParameters:
         """All of them that there are."""
         return [tensor for tensor in (self.weight, self.bias, self.gain, self.shift) if tensor is not None]
 
+    def part(self, trials: slice) -> LayerParameters:
+        """The views of some neighbouring trials; fewer where not all of them have the layer."""
+        fields = (self.gain, self.shift)
+        gain, shift = (field if field is None else field[trials] for field in fields)
+        return LayerParameters(self.weight[trials], self.bias[trials], gain, shift)
+
     def leaves(self) -> LayerParameters:
         """The same views as leaves that autograd takes gradients of; they share memory, so updates show in them."""
         weight, bias = self.weight.detach().requires_grad_(), self.bias.detach().requires_grad_()

@@ -52,6 +52,12 @@ class Network:
     counts: tuple[int, ...]
     activations: tuple[Activation, ...]
 
+    def part(self, trials: slice) -> Network:
+        """The network of some neighbouring trials of the stack."""
+        start, stop, _ = trials.indices(len(self.activations))
+        counts = tuple(min(count, stop) - start for count in self.counts if count > start)
+        return Network(self.shape, counts, self.activations[trials])
+
     def running_moments(self, like: Tensor) -> list[RunningMoments]:
         """Batch normalisation's running moments at the start, empty where there is none."""
         if self.shape.norm != "batch":
