@@ -23,6 +23,11 @@ def minibatches(seeds: Sequence[int], examples: int, batch_size: int) -> Iterato
             yield epoch[:, start : start + size]
 
 
-def recorded_steps(steps: int, every: int) -> list[int]:
-    """The steps that are recorded: every `every`-th from 0 on, and the last."""
-    return sorted({*range(0, steps, every), steps - 1})
+def is_recorded(step: int, steps: int, every: int) -> bool:
+    """Whether a step is recorded: every `every`-th from 0 on is, and the last."""
+    return step % every == 0 or step == steps - 1
+
+
+def count_recorded(steps: int, every: int) -> int:
+    """How many steps are recorded."""
+    return -(-steps // every) + ((steps - 1) % every != 0)

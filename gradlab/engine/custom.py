@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
-from gradlab.engine.batches import minibatches, recorded_steps
+from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS, scaled_norm
 from gradlab.engine.modules import (
@@ -112,14 +112,14 @@ class _CustomTraining:
 
     def run(self, progress: Callable[[float], None], started: float) -> TrialHistory:
         trial, task = self.trial, self.task
-        due = set(recorded_steps(trial.train.steps, trial.record.every))
         recorded, diverged_step, finals = [], None, None
         batches = minibatches([trial.seed], len(task.x_train), trial.train.batch_size)
         for step, indices in zip(range(trial.train.steps), batches, strict=False):
             batch = indices[0].to(task.x_train.device)
             x, y = task.x_train[batch], task.y_train[batch]
+            due = is_recorded(step, trial.train.steps, trial.record.every)
             random_state = torch.random.get_rng_state()
-            before = copy.deepcopy(self.model) if step in due else None
+            before = copy.deepcopy(self.model) if due else None
             self.optimizer.zero_grad()
             snapshot = before or self.model
             loss = example_losses(task.kind, as_outputs(self.model(x))[None], y[None]).mean()
@@ -129,7 +129,7 @@ class _CustomTraining:
                 snapshot = copy.deepcopy(self.model)
             if finite:
                 self.optimizer.step()
-            if step in due or not finite:
+            if due or not finite:
                 recorded.append(step)
                 self._record(snapshot, x, y, float(loss), random_state)
             progress((step + 1) / trial.train.steps)

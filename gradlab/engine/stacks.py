@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradlab.config.sweep import Trial
+from gradlab.engine.batches import count_recorded
 
 STACK_ELEMENTS = 1 << 18
 """Elements of a hidden layer's activations in one stack at most: about a megabyte of float32, which caches hold."""
@@ -22,6 +23,9 @@ STACK_BYTES = 1 << 29
 
 PART_TRIALS = 256
 """Trials of one part file, at most (large parts: readers open few files)."""
+
+RECORDED_ROWS = 1 << 20
+"""Rows of the layers table that one stack, or one part, holds in memory until it is written, at most."""
 
 PART_SHARE = 16
 """A sweep is written in about this many parts while they stay below `PART_TRIALS`."""
@@ -61,11 +65,13 @@ def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Par
     stacks = [stack for group in groups.values() for stack in _cut(sorted(group, key=_order), total, positions)]
     target = min(PART_TRIALS, -(-len(trials) // PART_SHARE))
     parts: list[list[Stack]] = []
+    count = rows = 0
     for stack in stacks:
-        if parts and sum(len(s.trials) for s in parts[-1]) + len(stack.trials) <= target:
-            parts[-1].append(stack)
-        else:
-            parts.append([stack])
+        count, rows = count + len(stack.trials), rows + sum(map(recorded_rows, stack.trials))
+        if not parts or count > target or rows > RECORDED_ROWS:
+            parts.append([])
+            count, rows = len(stack.trials), sum(map(recorded_rows, stack.trials))
+        parts[-1].append(stack)
     made = [_part(stacks, positions) for stacks in parts]
     return sorted(made, key=lambda part: -part.cost)
 
@@ -76,6 +82,11 @@ def cost(trial: Trial, positions: int) -> float:
     taps = 9 if model.family == "cnn" else 1
     rows = train.batch_size * positions
     return train.steps * model.depth * (rows * taps * model.width**2 + 8 * rows * model.width + 4096.0)
+
+
+def recorded_rows(trial: Trial) -> int:
+    """Rows that a trial makes in the layers table (of a custom model, whose layers aren't known yet, about)."""
+    return count_recorded(trial.train.steps, trial.record.every) * (trial.model.depth + 1)
 
 
 def _stack_key(trial: Trial) -> object:
@@ -96,7 +107,7 @@ def _order(trial: Trial) -> tuple[object, ...]:
 def _cut(trials: Sequence[Trial], total: float, positions: Callable[[Trial], int]) -> list[Stack]:
     """Sorted trials of one key in stacks that fit the caches and the memory, and leave work for several workers."""
     stacks: list[list[Trial]] = []
-    elements = spent = held = 0.0
+    elements = spent = held = rows = 0.0
     for trial in trials:
         model = trial.model
         slab = model.width * trial.train.batch_size * positions(trial)
@@ -104,13 +115,15 @@ def _cut(trials: Sequence[Trial], total: float, positions: Callable[[Trial], int
         full = stacks and (
             elements + slab > STACK_ELEMENTS
             or held + memory > STACK_BYTES
+            or rows + recorded_rows(trial) > RECORDED_ROWS
             or (elements >= SPREAD_ELEMENTS and spent >= total / SPREAD)
         )
         if full or not stacks:
             stacks.append([])
-            elements = spent = held = 0.0
+            elements = spent = held = rows = 0.0
         stacks[-1].append(trial)
         elements, spent, held = elements + slab, spent + cost(trial, positions(trial)), held + memory
+        rows += recorded_rows(trial)
     return [Stack(tuple(stack)) for stack in stacks]
 
 

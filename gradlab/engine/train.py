@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.activations import Activation
-from gradlab.engine.batches import minibatches, recorded_steps
+from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
@@ -80,20 +80,22 @@ class _Training:
 
     def run(self, progress: Callable[[float], None]) -> list[TrialHistory]:
         started = time.process_time()
-        due = set(recorded_steps(self.steps, self.every))
         seeds = [trial.seed for trial in self.trials]
         batches = minibatches(seeds, len(self.task.x_train), self.trials[0].train.batch_size)
         for step, indices in zip(range(self.steps), batches, strict=False):
-            self._step(step, indices.to(self.device), step in due)
+            self._step(step, indices.to(self.device))
             progress((step + 1) / self.steps)
             if len(self.diverged) == len(self.trials):
                 break
-        running = [index for index in range(len(self.trials)) if index not in self.diverged]
-        self._finish(running)
+        self._finish(self._running())
         seconds = time.process_time() - started
         return self._histories(seconds / len(self.trials))
 
-    def _step(self, step: int, indices: Tensor, due: bool) -> None:
+    def _running(self) -> list[int]:
+        """The trials that have not diverged."""
+        return [index for index in range(len(self.trials)) if index not in self.diverged]
+
+    def _step(self, step: int, indices: Tensor) -> None:
         x, y = self.task.x_train[indices], self.task.y_train[indices]
         moments = [RunningMoments(m.mean.clone(), m.variance.clone()) for m in self.moments]
         output = self.network.forward(self.layers, x, self.moments, training=True)
@@ -106,9 +108,8 @@ class _Training:
         losses = losses.detach()
         not_finite = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
         newly = [index for index in not_finite if index not in self.diverged]
-        running = [index for index in range(len(self.trials)) if index not in self.diverged]
+        recorded = self._running() if is_recorded(step, self.steps, self.every) else newly
         self.diverged.update(dict.fromkeys(newly, step))
-        recorded = running if due else newly
         if not recorded:
             self.optimizer.step()
             return

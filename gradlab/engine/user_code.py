@@ -22,8 +22,14 @@ def load_function(setting: str, reference: str, directory: Path) -> Callable[...
             the reference, and the user's own file and line.
     """
     module_name, _, function_name = reference.rpartition(":")
+    # As in a script, modules beside the config can be imported.
+    folder = str(directory.resolve())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
-        module = _load_file(directory / module_name) if module_name.endswith(".py") else _import(module_name, directory)
+        module = (
+            _load_file(directory / module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+        )
     except _MissingFileError as error:
         raise SettingError(setting, str(error)) from None
     except Exception as error:
@@ -63,12 +69,3 @@ def _load_file(path: Path) -> Any:
         del sys.modules[name]
         raise
     return module
-
-
-def _import(name: str, directory: Path) -> Any:
-    folder = str(directory.resolve())
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(folder)
