@@ -26,7 +26,7 @@ from gradlab.engine.modules import (
     watched,
     weight_of,
 )
-from gradlab.engine.optimizers import build, shared_settings
+from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, metric
 from gradlab.engine.user_code import describe, load_function
@@ -102,8 +102,7 @@ class _CustomTraining:
     def __init__(self, trial: Trial, task: Task, model: nn.Module) -> None:
         self.trial, self.task, self.model = trial, task, model.train()
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        group: dict[str, object] = {"params": parameters, **shared_settings(trial.train)}
-        self.optimizer = build(trial.train.optimizer, [group], fused=False)
+        self.optimizer = module_optimizer(trial.train, parameters)
         self.probe = (task.x_train[: trial.record.probe], task.y_train[: trial.record.probe])
         self.infos = self._find_layers()
         self.rows: list[dict[str, dict[str, float]]] = []

@@ -1,60 +1,146 @@
-"""torch.optim over a stack's flat parameter buffer, one parameter group per setting."""
+"""torch.optim over a stack's flat parameter buffer, one group of trials per setting.
+
+A stack calls torch.optim's functional forms, which its classes call in turn: making an object of these classes imports
+torch's compiler, which takes a second.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
 
 from gradlab.config.schema import Train
 
 GroupKey: TypeAlias = tuple[float, float, float]
 """Learning rate, weight decay and momentum."""
 
+_BETA1, _BETA2, _ALPHA, _EPS = 0.9, 0.999, 0.99, 1e-8
+"""torch.optim's defaults of Adam, AdamW and RMSprop."""
 
-def make_optimizer(
-    settings: Sequence[Train], segments: Mapping[GroupKey, Sequence[tuple[int, int]]], flat: Tensor, gradient: Tensor
-) -> torch.optim.Optimizer:
-    """An optimizer that updates `flat` in place from `gradient`, a buffer laid out alike.
+
+def group_key(setting: Train) -> GroupKey:
+    """What sets one group of trials apart from another."""
+    return (setting.lr, setting.weight_decay, setting.momentum if setting.optimizer == "momentum" else 0.0)
+
+
+@dataclass
+class _Group:
+    """Pieces of the buffer that share their settings, and what the optimizer remembers of each."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    lr: float
+    weight_decay: float
+    momentum: float
+    velocities: list[Tensor | None] = field(init=False)
+    averages: list[Tensor] = field(init=False)
+    squares: list[Tensor] = field(init=False)
+    steps: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.velocities = [None] * len(self.parameters)
+        self.averages = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
+
+
+class StackOptimizer:
+    """Updates a flat parameter buffer in place from a gradient buffer laid out alike.
 
     Args:
         settings: each trial's; all name the same optimizer, learning rates and the like may differ.
         segments: pieces of the buffer for each distinct `group_key(setting)`.
     """
-    by_key = {group_key(setting): setting for setting in settings}
-    groups = []
-    for key, pieces in segments.items():
-        parameters = [nn.Parameter(flat[start:stop]) for start, stop in pieces]
-        for parameter, (start, stop) in zip(parameters, pieces, strict=True):
-            parameter.grad = gradient[start:stop]
-        setting = by_key[key]
-        groups.append({"params": parameters, **shared_settings(setting)})
-    return build(settings[0].optimizer, groups, fused=True)
+
+    def __init__(
+        self,
+        settings: Sequence[Train],
+        segments: Mapping[GroupKey, Sequence[tuple[int, int]]],
+        flat: Tensor,
+        gradient: Tensor,
+    ) -> None:
+        self._name = settings[0].optimizer
+        self._groups = [
+            _Group([flat[start:stop] for start, stop in pieces], [gradient[start:stop] for start, stop in pieces], *key)
+            for key, pieces in segments.items()
+        ]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update of all trials."""
+        for group in self._groups:
+            self._update(group)
+
+    def _update(self, group: _Group) -> None:
+        match self._name:
+            case "sgd" | "momentum":
+                sgd(
+                    group.parameters,
+                    group.gradients,
+                    group.velocities,
+                    fused=True,
+                    weight_decay=group.weight_decay,
+                    momentum=group.momentum,
+                    lr=group.lr,
+                    dampening=0.0,
+                    nesterov=False,
+                    maximize=False,
+                )
+            case "adam" | "adamw":
+                update = adam if self._name == "adam" else adamw
+                update(
+                    group.parameters,
+                    group.gradients,
+                    group.averages,
+                    group.squares,
+                    [],
+                    group.steps,
+                    fused=True,
+                    amsgrad=False,
+                    beta1=_BETA1,
+                    beta2=_BETA2,
+                    lr=group.lr,
+                    weight_decay=group.weight_decay,
+                    eps=_EPS,
+                    maximize=False,
+                )
+            case "rmsprop":
+                rmsprop(
+                    group.parameters,
+                    group.gradients,
+                    group.squares,
+                    [],
+                    [],
+                    group.steps,
+                    foreach=False,
+                    lr=group.lr,
+                    alpha=_ALPHA,
+                    eps=_EPS,
+                    weight_decay=group.weight_decay,
+                    momentum=0.0,
+                    centered=False,
+                )
 
 
-def group_key(setting: Train) -> GroupKey:
-    """What sets one parameter group apart from another."""
-    return (setting.lr, setting.weight_decay, setting.momentum if setting.optimizer == "momentum" else 0.0)
-
-
-def build(name: str, groups: list[dict[str, object]], fused: bool) -> torch.optim.Optimizer:
-    """The optimizer of the config's `name` over torch.optim parameter groups; other settings are torch's defaults."""
-    quick = True if fused else None
-    match name:
-        case "sgd" | "momentum":
-            return torch.optim.SGD(groups, fused=quick)
+def module_optimizer(setting: Train, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """torch.optim's own optimizer for the parameters of a module; other settings are torch's defaults."""
+    common: dict[str, Any] = {"lr": setting.lr, "weight_decay": setting.weight_decay}
+    match setting.optimizer:
+        case "sgd":
+            return torch.optim.SGD(parameters, **common)
+        case "momentum":
+            return torch.optim.SGD(parameters, momentum=setting.momentum, **common)
         case "adam":
-            return torch.optim.Adam(groups, fused=quick)
+            return torch.optim.Adam(parameters, **common)
         case "adamw":
-            return torch.optim.AdamW(groups, fused=quick)
+            return torch.optim.AdamW(parameters, **common)
         case "rmsprop":
-            return torch.optim.RMSprop(groups)
-    raise ValueError(f"no optimizer '{name}'")
-
-
-def shared_settings(setting: Train) -> dict[str, object]:
-    """The options of a parameter group."""
-    options: dict[str, object] = {"lr": setting.lr, "weight_decay": setting.weight_decay}
-    return options | {"momentum": setting.momentum} if setting.optimizer == "momentum" else options
+            return torch.optim.RMSprop(parameters, **common)

@@ -17,7 +17,7 @@ from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
 from gradlab.engine.network import Network, RunningMoments
-from gradlab.engine.optimizers import group_key, make_optimizer
+from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.probe import HIDDEN_STATISTICS, measure_units
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, example_losses, metric
@@ -67,7 +67,7 @@ class _Training:
         self.gradient_views = self.layout.views(self.gradient)
         trains = [trial.train for trial in self.trials]
         segments = self.layout.segments([group_key(train) for train in trains])
-        self.optimizer = make_optimizer(trains, segments, self.flat, self.gradient)
+        self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
         self.layers = [layer.leaves() for layer in self.layout.views(self.flat)]
         self.moments = self.network.running_moments(self.flat)
         self.steps, self.every = settings.train.steps, settings.record.every
