@@ -92,24 +92,40 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         finished = directory.finished_trials()
         parts = _pending(config.trials, shop, directory, finished)
         workers = _workers(options.workers, device, len(parts))
-        directory.write_info(_info(config, directory, device, workers, started))
         listener.begin(len(config.trials), len(finished), len(parts))
-        trained, failed = 0, sum(status == "failed" for status in finished.values())
-        cost = {"training_seconds": 0.0, "recording_seconds": 0.0}
-        with closing(_execute(parts, shop, workers, listener)) as results:
-            for part, histories in results:
-                tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
-                directory.write_part(part.part_id, tables.trials, tables.steps, tables.layers)
-                trained += len(histories)
-                failed += sum(history.status == "failed" for history in histories)
-                cost["training_seconds"] += sum(history.seconds - history.recording_seconds for history in histories)
-                cost["recording_seconds"] += sum(history.recording_seconds for history in histories)
-                listener.stored([history.status for history in histories])
-                if failed and options.fail_fast:
-                    break
-        missing = len(config.trials) - len(finished) - trained
-        _finish_info(directory, cost, missing)
-    return Outcome(directory, trained, failed, missing, time.monotonic() - clock)
+        tally = _Tally()
+        if parts:
+            directory.write_info(_info(config, directory, device, workers, started))
+            try:
+                with closing(_execute(parts, shop, workers, listener)) as results:
+                    for part, histories in results:
+                        tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
+                        directory.write_part(part.part_id, tables.trials, tables.steps, tables.layers)
+                        tally.add(histories)
+                        listener.stored([history.status for history in histories])
+                        if tally.failed and options.fail_fast:
+                            break
+            finally:
+                _finish_info(directory, tally, len(config.trials) - len(finished))
+    failed = tally.failed + sum(status == "failed" for status in finished.values())
+    missing = len(config.trials) - len(finished) - tally.trained
+    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock)
+
+
+@dataclass
+class _Tally:
+    """What this invocation has done so far."""
+
+    trained: int = 0
+    failed: int = 0
+    training_seconds: float = 0.0
+    recording_seconds: float = 0.0
+
+    def add(self, histories: Sequence[TrialHistory]) -> None:
+        self.trained += len(histories)
+        self.failed += sum(history.status == "failed" for history in histories)
+        self.recording_seconds += sum(history.recording_seconds for history in histories)
+        self.training_seconds += sum(history.seconds - history.recording_seconds for history in histories)
 
 
 def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
@@ -238,13 +254,23 @@ def _info(
     }
 
 
-def _finish_info(directory: RunDirectory, cost: Mapping[str, float], missing: int) -> None:
+def _finish_info(directory: RunDirectory, tally: _Tally, wanted: int) -> None:
+    """Add to run.json what recording cost and, where all `wanted` trials were trained, when the run ended."""
     info = directory.read_info()
     earlier = info.get("recording") or {}
-    summed = {name: round(seconds + float(earlier.get(name, 0.0)), 3) for name, seconds in cost.items()}
-    share = summed["recording_seconds"] / summed["training_seconds"] if summed["training_seconds"] else None
-    info["recording"] = {**summed, "recording_per_training": None if share is None else round(share, 4)}
-    info["end"] = None if missing else datetime.now(UTC).isoformat(timespec="seconds")
+    training, recording = (
+        round(seconds + float(earlier.get(name, 0.0)), 3)
+        for name, seconds in (
+            ("training_seconds", tally.training_seconds),
+            ("recording_seconds", tally.recording_seconds),
+        )
+    )
+    info["recording"] = {
+        "training_seconds": training,
+        "recording_seconds": recording,
+        "recording_per_training": round(recording / training, 4) if training else None,
+    }
+    info["end"] = datetime.now(UTC).isoformat(timespec="seconds") if tally.trained == wanted else None
     directory.write_info(info)
 
 
