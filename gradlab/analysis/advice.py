@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gradlab.analysis.summary import Group
+from gradlab.analysis.group import Group
 
 _HE = {"he_normal", "he_uniform"}
 _LEAKY = {"leaky_relu", "elu", "selu", "gelu", "silu", "softplus"}

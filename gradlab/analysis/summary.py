@@ -13,82 +13,12 @@ import pandas as pd
 
 from gradlab.analysis.advice import advice
 from gradlab.analysis.diagnosis import DIAGNOSES
-from gradlab.analysis.estimates import GeometricMean, Mean, geometric_means, means
+from gradlab.analysis.estimates import GeometricMean, geometric_means, means
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
 from gradlab.analysis.gradients import LAYER_COLUMNS, Flags, LayerRecords, Logs, reals
+from gradlab.analysis.group import Group, Profile
 from gradlab.store.reading import Skipped, read
 from gradlab.store.rundir import RunDirectory
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The gradient layer by layer, geometric means over the seeds of a group.
-
-    Attributes:
-        layers: layer numbers, 1 nearest the input; the output layer is the last.
-        delta_rms: of each layer.
-        weight_grad_norm: of each layer.
-    """
-
-    layers: tuple[int, ...]
-    delta_rms: tuple[GeometricMean, ...]
-    weight_grad_norm: tuple[GeometricMean, ...]
-
-    @property
-    def hidden(self) -> tuple[float | None, ...]:
-        """log10 of delta_rms in the hidden layers, first to last; -inf where it is exactly 0 in all trials."""
-        return tuple(mean.log10 for mean in self.delta_rms[:-1])
-
-
-@dataclass(frozen=True)
-class Group:
-    """Trials that differ in their seed alone.
-
-    Attributes:
-        settings: every factor and its value.
-        runs: the runs that its trials stand in.
-        trials: how many there are; of these `completed`, `diverged` and `failed`.
-        diverged_step: median step at which trials diverged.
-        error: what the first failed trial said.
-        first_grad_norm: weight_grad_norm of layer 1 at step 0.
-        last_grad_norm: weight_grad_norm of the last hidden layer at step 0.
-        decay: gradient_decay at step 0, from the layers' log10_delta_rms.
-        predicted_decay: the same from mean-field theory.
-        dead_fraction: share of dead hidden units at the last record; `dead_fraction_first` that at step 0.
-        saturated_fraction: share of saturated (hidden unit, probe example) pairs at the last record.
-        train_loss: final loss on the probe; `eval_loss` and `metric` on the evaluation split.
-        diagnoses: diagnosis -> how many trials have it, the most common first, of equals the gravest.
-        first: the profile at step 0; `last` that at each trial's last record.
-        advice: one sentence where the group is not healthy.
-    """
-
-    settings: Mapping[str, Any]
-    runs: tuple[str, ...]
-    trials: int
-    completed: int
-    diverged: int
-    failed: int
-    diverged_step: float | None
-    error: str | None
-    first_grad_norm: GeometricMean
-    last_grad_norm: GeometricMean
-    decay: GeometricMean
-    predicted_decay: float | None
-    dead_fraction: Mean
-    dead_fraction_first: Mean
-    saturated_fraction: Mean
-    train_loss: Mean
-    eval_loss: Mean
-    metric: Mean
-    diagnoses: Mapping[str, int]
-    first: Profile
-    last: Profile
-    advice: str | None = None
-
-    @property
-    def diagnosis(self) -> str:
-        """The most common diagnosis of its trials."""
-        return next(iter(self.diagnoses))
 
 
 @dataclass(frozen=True)

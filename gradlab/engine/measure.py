@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.layout import LayerParameters, Layout
-from gradlab.engine.network import HiddenLayer, Network, RunningMoments
+from gradlab.engine.network import HiddenLayer
+from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.tasks import example_losses
 
 Statistics = dict[str, Tensor]
@@ -59,25 +60,16 @@ class Rescale(torch.autograd.Function):
 
 
 def measure_gradients(
-    network: Network,
-    layout: Layout,
-    flat: Tensor,
-    x: Tensor,
-    y: Tensor,
-    moments: Sequence[RunningMoments],
-    kind: str,
-    seen_by_float32: Sequence[LayerParameters],
+    stack: Snapshot, x: Tensor, y: Tensor, seen_by_float32: Sequence[LayerParameters]
 ) -> tuple[Statistics, Tensor]:
     """Gradient statistics of every layer on a minibatch, and the norm over all parameters, [trial].
 
     Args:
-        flat: the float32 parameters, laid out by `layout`.
         x, y: the minibatch, [trial, example, ...].
-        kind: of the task.
         seen_by_float32: the gradients that training computed, for what float32 lost of them.
     """
-    layers = [layer.leaves() for layer in layout.views(flat.double())]
-    moments = [RunningMoments(m.mean.double(), m.variance.double()) for m in moments]
+    layout = stack.layout
+    layers = [layer.leaves() for layer in stack.layers64()]
     preactivations: list[Tensor] = []
     exponents: dict[int, Tensor] = {}
 
@@ -86,15 +78,15 @@ def measure_gradients(
         rescaled: Tensor = Rescale.apply(hidden.activation, layer, exponents)  # type: ignore[no-untyped-call]
         return rescaled
 
-    output = network.forward(layers, x.double(), moments, training=True, visit=visit)
+    output = stack.network.forward(layers, x.double(), stack.moments64(), training=True, visit=visit)
     preactivations.append(output)
-    loss = example_losses(kind, output, y).mean(1).sum()
+    loss = example_losses(stack.kind, output, y).mean(1).sum()
     parameters = [layer.tensors() for layer in layers]
     flat_parameters = [tensor for own in parameters for tensor in own]
     gradients = torch.autograd.grad(loss, [*flat_parameters, *preactivations])
     of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
 
-    result = empty(layout, GRADIENT_STATISTICS, flat.device)
+    result = empty(layout, GRADIENT_STATISTICS, x.device)
     divided_out = [*_accumulated(layout, exponents), torch.zeros(len(layout.depths)).to(output)]
     norms: list[Tensor] = []
     for index, (block, own, exponent) in enumerate(zip(layout.blocks, parameters, divided_out, strict=True)):

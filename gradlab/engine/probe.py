@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradlab.engine.layout import LayerParameters, Layout
+from gradlab.engine.layout import LayerParameters
 from gradlab.engine.measure import Statistics, empty
 from gradlab.engine.network import HiddenLayer, Network, RunningMoments
 from gradlab.engine.reach import any_along, reached
+from gradlab.engine.snapshot import Snapshot
 
 HIDDEN_STATISTICS = (
     "activation_mean",
@@ -62,19 +63,11 @@ class _Seen:
         }
 
 
-def measure_units(
-    network: Network,
-    layout: Layout,
-    flat: Tensor,
-    x: Tensor,
-    y: Tensor,
-    moments: Sequence[RunningMoments],
-    kind: str,
-) -> Statistics:
+def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
     """Activation statistics of every hidden layer on the probe x [example, ...], y, the networks in eval mode."""
-    layers = layout.views(flat.double())
-    moments = [RunningMoments(m.mean.double(), m.variance.double()) for m in moments]
-    result = empty(layout, UNIT_STATISTICS, flat.device)
+    network, layout = stack.network, stack.layout
+    layers, moments = stack.layers64(), stack.moments64()
+    result = empty(layout, UNIT_STATISTICS, x.device)
     per_trial = network.shape.width * network.shape.positions
     rows = max(1, CHUNK // per_trial)
     together = max(1, GROUP // (per_trial * min(rows, len(x))))
@@ -84,10 +77,10 @@ def measure_units(
         own_layers = [layer.part(trials) for layer in [*layers[: len(group.counts)], layers[-1]]]
         own_moments = [RunningMoments(m.mean[trials], m.variance[trials]) for m in moments[: len(group.counts)]]
         seen: list[_Seen] = []
-        of_output = torch.zeros(len(group.activations), dtype=torch.float64, device=flat.device)
+        of_output = torch.zeros(len(group.activations), dtype=torch.float64, device=x.device)
         with torch.no_grad():
             for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-                of_output += _look(group, own_layers, part.double(), target, own_moments, kind, seen)
+                of_output += _look(group, own_layers, part.double(), target, own_moments, stack.kind, seen)
         result["preactivation_rms"][-1, trials] = (of_output / (len(x) * layout.shape.out_features)).sqrt()
         for index, layer in enumerate(seen):
             for name, values in layer.statistics(len(x) * network.shape.positions).items():

@@ -19,6 +19,7 @@ from gradlab.engine.measure import Statistics, measure_gradients, measure_weight
 from gradlab.engine.network import Network, RunningMoments
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.probe import HIDDEN_STATISTICS, measure_units
+from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, example_losses, metric
 
@@ -87,7 +88,7 @@ class _Training:
             progress((step + 1) / self.steps)
             if len(self.diverged) == len(self.trials):
                 break
-        self._finish(self._running())
+        self._finish(self._running(), Snapshot(self.network, self.layout, self.flat, self.moments, self.task.kind))
         seconds = time.process_time() - started
         return self._histories(seconds / len(self.trials))
 
@@ -113,32 +114,22 @@ class _Training:
         if not recorded:
             self.optimizer.step()
             return
-        before = self.flat.clone()
+        before = Snapshot(self.network, self.layout, self.flat.clone(), moments, self.task.kind)
         self.optimizer.step()
         started = time.process_time()
-        self._record(step, recorded, x, y, losses, before, moments)
+        self._record(step, recorded, before, x, y, losses)
         if newly:
-            self._finish(newly, before, moments)
+            self._finish(newly, before)
         self.recording_seconds += time.process_time() - started
 
     def _record(
-        self,
-        step: int,
-        recorded: Sequence[int],
-        x: Tensor,
-        y: Tensor,
-        losses: Tensor,
-        before: Tensor,
-        moments: Sequence[RunningMoments],
+        self, step: int, recorded: Sequence[int], before: Snapshot, x: Tensor, y: Tensor, losses: Tensor
     ) -> None:
-        kind = self.task.kind
-        of_gradients, grad_norm = measure_gradients(
-            self.network, self.layout, before, x, y, moments, kind, self.gradient_views
-        )
-        of_units = measure_units(self.network, self.layout, before, self.x_probe, self.y_probe, moments, kind)
-        of_weights = measure_weights(self.layout, before, self.flat)
+        of_gradients, grad_norm = measure_gradients(before, x, y, self.gradient_views)
+        of_units = measure_units(before, self.x_probe, self.y_probe)
+        of_weights = measure_weights(self.layout, before.flat, self.flat)
         of_weights["update_ratio"][:, list(self.diverged)] = math.nan
-        eval_loss, eval_metric = self._evaluate(before, moments, self.task.x_eval, self.task.y_eval)
+        eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
         step_values = {
             "train_loss": losses.double(),
             "eval_loss": eval_loss,
@@ -147,28 +138,25 @@ class _Training:
         }
         self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
 
-    def _evaluate(self, flat: Tensor, moments: Sequence[RunningMoments], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, stack: Snapshot, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and metric of every trial on examples that all share, the networks in eval mode."""
-        layers, shape, count = self.layout.views(flat), self.layout.shape, len(self.trials)
+        layers, shape, count = self.layout.views(stack.flat), self.layout.shape, len(self.trials)
         rows = max(1, EVALUATION_CHUNK // (shape.width * shape.positions))
         with torch.no_grad():
             outputs = [
-                self.network.forward(layers, part.expand(count, *part.shape), moments, training=False)
+                self.network.forward(layers, part.expand(count, *part.shape), stack.moments, training=False)
                 for part in torch.split(x, rows)
             ]
             output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)
             loss = example_losses(self.task.kind, output, target).double().mean(1)
             return loss, metric(self.task.kind, output, target)
 
-    def _finish(
-        self, trials: Sequence[int], flat: Tensor | None = None, moments: Sequence[RunningMoments] | None = None
-    ) -> None:
+    def _finish(self, trials: Sequence[int], stack: Snapshot) -> None:
         """Note the final losses and metric of `trials`."""
         if not trials:
             return
-        flat, moments = self.flat if flat is None else flat, self.moments if moments is None else moments
-        train_loss, _ = self._evaluate(flat, moments, self.x_probe, self.y_probe)
-        eval_loss, eval_metric = self._evaluate(flat, moments, self.task.x_eval, self.task.y_eval)
+        train_loss, _ = self._evaluate(stack, self.x_probe, self.y_probe)
+        eval_loss, eval_metric = self._evaluate(stack, self.task.x_eval, self.task.y_eval)
         table = torch.stack([train_loss, eval_loss, eval_metric], dim=1).cpu().numpy()
         for index in trials:
             names = ("final_train_loss", "final_eval_loss", "final_eval_metric")

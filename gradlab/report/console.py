@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from gradlab.analysis.summary import Group, Summary
+from gradlab.analysis.group import Group
+from gradlab.analysis.summary import Summary
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.numbers import (
     broken_setting,

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradlab.analysis.estimates import GeometricMean
+from gradlab.analysis.group import Group, Profile
 from gradlab.analysis.layerwise import LayerTable
-from gradlab.analysis.summary import Group, Profile, Summary
+from gradlab.analysis.summary import Summary
 from gradlab.config.sweep import Trial
 from gradlab.store.rundir import RunDirectory
 
