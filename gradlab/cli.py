@@ -151,12 +151,12 @@ def run(
 
     notes = _console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
-    with ProgressDisplay(notes, quiet) as display:
-        try:
+    try:
+        with ProgressDisplay(notes, quiet) as display:
             outcome = execute(loaded, out, options, display)
-        except KeyboardInterrupt:
-            typer.echo("interrupted; finished trials are kept, the same command continues", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; finished trials are kept, the same command continues", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
     from gradlab.analysis.summary import summarise_runs
 
