@@ -22,6 +22,9 @@ from gradlab.engine.tasks import example_losses
 Statistics = dict[str, Tensor]
 """Statistic -> values [layer, trial], float64; the output layer is the last row, NaN where a trial lacks a layer."""
 
+_TINY, _HUGE = 1e-120, 1e120
+"""Between these, squares neither underflow nor overflow in float64, nor do sums of many."""
+
 
 GRADIENT_STATISTICS = (
     "weight_grad_norm",
@@ -86,7 +89,7 @@ def measure_gradients(
     gradients = torch.autograd.grad(loss, [*flat_parameters, *preactivations])
     of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
 
-    result = empty(layout, GRADIENT_STATISTICS, x.device)
+    table = empty(layout, GRADIENT_STATISTICS, x.device)
     divided_out = [*_accumulated(layout, exponents), torch.zeros(len(layout.depths)).to(output)]
     norms: list[Tensor] = []
     for index, (block, own, exponent) in enumerate(zip(layout.blocks, parameters, divided_out, strict=True)):
@@ -100,15 +103,14 @@ def measure_gradients(
             "bias_grad_norm": _unscaled(bias, exponent),
             "delta_rms": _unscaled(delta, exponent),
             "log10_delta_rms": _log10(delta, exponent),
-            "float32_zero_fraction": ((float32 == 0) & (own_gradients[0] != 0)).double().mean((1, 2)),
+            "float32_zero_fraction": ((float32 == 0) & (own_gradients[0] != 0)).sum((1, 2)) / block.weight_count,
             "non_finite": (~torch.isfinite(float32)).sum((1, 2)).double(),
         }
-        for name, values in row.items():
-            result[name][index, : block.trials] = values
+        fill(table, GRADIENT_STATISTICS, index, 0, row)
         for norm in (weight, bias, *affine):
             norms.append(norm.new_zeros(len(layout.depths)))
             norms[-1][: block.trials] = _unscaled(norm, exponent)
-    return result, scaled_norm(torch.stack(norms, dim=1))
+    return named(table, GRADIENT_STATISTICS), scaled_norm(torch.stack(norms, dim=1))
 
 
 def _accumulated(layout: Layout, exponents: dict[int, Tensor]) -> list[Tensor]:
@@ -124,31 +126,43 @@ def _accumulated(layout: Layout, exponents: dict[int, Tensor]) -> list[Tensor]:
 
 def measure_weights(layout: Layout, before: Tensor, after: Tensor) -> Statistics:
     """`weight_norm` before the update and `update_ratio` of every layer, from two flat float32 buffers."""
-    result = empty(layout, WEIGHT_STATISTICS, before.device)
-    pairs = zip(layout.blocks, layout.views(before), layout.views(after), strict=True)
-    for index, (block, old, new) in enumerate(pairs):
-        norm = scaled_norm(old.weight.double())
-        result["weight_norm"][index, : block.trials] = norm
-        result["update_ratio"][index, : block.trials] = scaled_norm(new.weight.double() - old.weight.double()) / norm
-    return result
+    table = empty(layout, WEIGHT_STATISTICS, before.device)
+    pairs = zip(layout.views(before), layout.views(after), strict=True)
+    for index, (old, new) in enumerate(pairs):
+        weight = old.weight.double()
+        norm, change = scaled_norm(weight), scaled_norm(new.weight - weight)
+        fill(table, WEIGHT_STATISTICS, index, 0, {"weight_norm": norm, "update_ratio": change / norm})
+    return named(table, WEIGHT_STATISTICS)
 
 
 def scaled_norm(tensor: Tensor) -> Tensor:
     """The Euclidean norm over all but the first dimension, [trial], float64; squares don't underflow or overflow."""
     flat = tensor.flatten(1)
     plain: Tensor = torch.linalg.vector_norm(flat, dim=1)
-    safe = (plain > 1e-120) & (plain < 1e120)
-    if bool(safe.all()):
+    smallest, largest = torch.aminmax(plain)
+    if float(smallest) > _TINY and float(largest) < _HUGE:
         return plain
-    largest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1)
-    unit = torch.where((largest > 0) & torch.isfinite(largest), largest, 1.0)
+    safe = (plain > _TINY) & (plain < _HUGE)
+    greatest = torch.linalg.vector_norm(flat, ord=math.inf, dim=1)
+    unit = torch.where((greatest > 0) & torch.isfinite(greatest), greatest, 1.0)
     return torch.where(safe, plain, torch.linalg.vector_norm(flat / unit[:, None], dim=1) * unit)
 
 
-def empty(layout: Layout, names: Sequence[str], device: torch.device) -> Statistics:
-    """Statistics without values yet, NaN everywhere."""
-    shape = (len(layout.blocks), len(layout.depths))
-    return {name: torch.full(shape, math.nan, dtype=torch.float64, device=device) for name in names}
+def empty(layout: Layout, names: Sequence[str], device: torch.device) -> Tensor:
+    """A table [statistic, layer, trial] without values yet, NaN everywhere."""
+    shape = (len(names), len(layout.blocks), len(layout.depths))
+    return torch.full(shape, math.nan, dtype=torch.float64, device=device)
+
+
+def fill(table: Tensor, names: Sequence[str], layer: int, start: int, row: Statistics) -> None:
+    """Enter a layer's statistics, each [trial] from trial `start` on, into a table."""
+    values = torch.stack([row[name] for name in names])
+    table[:, layer, start : start + values.shape[1]] = values
+
+
+def named(table: Tensor, names: Sequence[str]) -> Statistics:
+    """The table as statistics by name."""
+    return dict(zip(names, table, strict=True))
 
 
 def _unscaled(norm: Tensor, exponent: Tensor) -> Tensor:

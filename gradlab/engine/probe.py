@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.layout import LayerParameters
-from gradlab.engine.measure import Statistics, empty
+from gradlab.engine.measure import Statistics, empty, fill, named
 from gradlab.engine.network import HiddenLayer, Network, RunningMoments
-from gradlab.engine.reach import any_along, reached
+from gradlab.engine.reach import any_along, reached_units
 from gradlab.engine.snapshot import Snapshot
 
 HIDDEN_STATISTICS = (
@@ -67,7 +67,7 @@ def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
     """Activation statistics of every hidden layer on the probe x [example, ...], y, the networks in eval mode."""
     network, layout = stack.network, stack.layout
     layers, moments = stack.layers64(), stack.moments64()
-    result = empty(layout, UNIT_STATISTICS, x.device)
+    table = empty(layout, UNIT_STATISTICS, x.device)
     per_trial = network.shape.width * network.shape.positions
     rows = max(1, CHUNK // per_trial)
     together = max(1, GROUP // (per_trial * min(rows, len(x))))
@@ -81,11 +81,10 @@ def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
         with torch.no_grad():
             for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
                 of_output += _look(group, own_layers, part.double(), target, own_moments, stack.kind, seen)
-        result["preactivation_rms"][-1, trials] = (of_output / (len(x) * layout.shape.out_features)).sqrt()
+        table[0, -1, trials] = (of_output / (len(x) * layout.shape.out_features)).sqrt()
         for index, layer in enumerate(seen):
-            for name, values in layer.statistics(len(x) * network.shape.positions).items():
-                result[name][index, start : start + len(values)] = values
-    return result
+            fill(table, UNIT_STATISTICS, index, start, layer.statistics(len(x) * network.shape.positions))
+    return named(table, UNIT_STATISTICS)
 
 
 def _look(
@@ -99,41 +98,48 @@ def _look(
 ) -> Tensor:
     """Add one chunk of the probe to `seen`; the sum of squared outputs, [trial]."""
     active: list[Tensor | None] = []
+    alive: list[Tensor | None] = []
 
     def visit(layer: int, hidden: HiddenLayer) -> Tensor:
         z, u, h = hidden.preactivation, hidden.activation_input, hidden.activation
-        active.append(_active(network, u))
         if len(seen) < layer:
             seen.append(_Seen.nothing(z))
-        so_far, alive = seen[layer - 1], active[-1]
+        so_far = seen[layer - 1]
         so_far.squared_preactivation += torch.linalg.vector_norm(z, dim=(1, 2)).square()
         so_far.activation += h.sum((1, 2))
         so_far.squared_activation += torch.linalg.vector_norm(h, dim=(1, 2)).square()
-        for start, stop, activation in network.runs(u.shape[0]):
-            if activation.saturated is not None:
-                so_far.saturated[start:stop] += _count(activation.saturated(u[start:stop]))
-        so_far.alive |= True if alive is None else any_along(alive, 1)
+        active.append(_look_at_slopes(network, u, so_far))
+        alive.append(None if active[-1] is None else any_along(active[-1], 1))
+        so_far.alive |= True if alive[-1] is None else alive[-1]
         return h
 
     trials = len(network.activations)
     output = network.forward(layers, x.expand(trials, *x.shape), moments, training=False, visit=visit)
     # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
     wrong = output != y if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
-    for layer, pattern in enumerate(reached(network, layers, active, wrong)):
-        seen[layer].reached |= any_along(pattern, 1)
+    for layer, units in enumerate(reached_units(network, layers, active, alive, wrong)):
+        seen[layer].reached |= units
     norms: Tensor = torch.linalg.vector_norm(output, dim=(1, 2))
     return norms.square()
 
 
-def _active(network: Network, u: Tensor) -> Tensor | None:
-    """Where phi' is not exactly 0, [trial, row, unit]; None for everywhere."""
+def _look_at_slopes(network: Network, u: Tensor, so_far: _Seen) -> Tensor | None:
+    """Count saturation; where phi' is not exactly 0, [trial, row, unit], or None for everywhere."""
     runs = network.runs(u.shape[0])
-    if all(activation.zero_derivative is None for _, _, activation in runs):
-        return None
-    active = torch.ones_like(u, dtype=torch.bool)
+    active = None
+    if any(activation.zero_derivative is not None for _, _, activation in runs):
+        active = torch.ones_like(u, dtype=torch.bool)
     for start, stop, activation in runs:
-        if activation.zero_derivative is not None:
-            active[start:stop] = ~activation.zero_derivative(u[start:stop])
+        zero = None
+        if active is not None and activation.zero_derivative is not None:
+            zero = activation.zero_derivative(u[start:stop])
+            torch.logical_not(zero, out=active[start:stop])
+        if activation.saturated is activation.zero_derivative:
+            saturated = zero
+        else:
+            saturated = None if activation.saturated is None else activation.saturated(u[start:stop])
+        if saturated is not None:
+            so_far.saturated[start:stop] += _count(saturated)
     return active
 
 

@@ -12,26 +12,38 @@ from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network, Patches
 
 
-def reached(
-    network: Network, layers: Sequence[LayerParameters], active: Sequence[Tensor | None], wrong: Tensor
+def reached_units(
+    network: Network,
+    layers: Sequence[LayerParameters],
+    active: Sequence[Tensor | None],
+    alive: Sequence[Tensor | None],
+    wrong: Tensor,
 ) -> list[Tensor]:
-    """Where d ell / d z is not exactly 0, for every hidden layer, [trial, row, unit] or [trial, row, 1] for all units.
+    """For every hidden layer, the units whose d ell / d z is not exactly 0 on some example, [trial, unit].
 
     A gradient is followed from the outputs down by its pattern of zeros alone: it passes an activation where phi' is
     not 0 and a product where a weight is not 0. Sums of products that are not all 0 count as not 0; so nothing is
     lost to underflow, and nothing has to be computed backward.
+
+    Args:
+        active: of each hidden layer, where phi' is not exactly 0, [trial, row, unit]; None for everywhere.
+        alive: whether it is so in some row, [trial, unit]; None for all units.
+        wrong: where d ell / d output is not exactly 0, [trial, example, output].
     """
     shape = network.shape
     from_output = _through(wrong, layers[-1].weight)
     if shape.positions > 1:
         from_output = from_output.repeat_interleave(shape.positions, dim=1)
-    patterns: list[Tensor] = []
+    found: list[Tensor] = []
     above = from_output[:0]
     for index in reversed(range(len(active))):
-        count, own = network.counts[index], active[index]
+        count, own, any_own = network.counts[index], active[index], alive[index]
         into = _join(above, from_output[above.shape[0] : count])
-        at_z = _through_norm(network, into if own is None else own & into, layers[index])
-        patterns.append(at_z)
+        everywhere = bool(into.all())
+        at_u = into if own is None else own if everywhere else own & into
+        at_z = _through_norm(network, at_u, layers[index])
+        known = any_own if everywhere and at_z is at_u else None
+        found.append(any_along(at_z, 1).expand(-1, shape.width) if known is None else known)
         if index == 0:
             break
         above = _through(at_z, layers[index].weight)
@@ -39,7 +51,7 @@ def reached(
             above = _spread(above, shape.image)
         if shape.residual:
             above = above | into
-    return patterns[::-1]
+    return found[::-1]
 
 
 def _join(first: Tensor, second: Tensor) -> Tensor:
