@@ -107,7 +107,7 @@ def test_interrupted_and_continued(number: signal.Signals, to_group: bool, undis
 def test_interrupted_while_the_workers_start(tmp_path: Path) -> None:
     """Python drops a KeyboardInterrupt that comes while it forks: an interrupt must not get lost there."""
     config, out = write_config(tmp_path, SLOW), tmp_path / "runs"
-    process = start("run", config, "--out", out, "--workers", "8", "--quiet", "--set", "train.steps=20000")
+    process = start("run", config, "--out", out, "--workers", "4", "--quiet", "--set", "train.steps=20000")
     wait_for(lambda: bool(processes_of(process.pid)[1:]), process)
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.end_to_end.commands import invoke, read, train, write_config
+from tests.end_to_end.commands import gradlab, invoke, read, train, write_config
 
 CODE = """
     import numpy as np
@@ -195,3 +196,66 @@ def test_a_user_s_activation_measures_as_the_built_in_one(
     for name in ("predicted_gradient_decay", "dead_fraction", "saturated_fraction", "gradient_decay"):
         one, two = (read(run, "trials").sort_values("seed")[name].tolist() for run in (mine, theirs))
         assert one == pytest.approx(two, rel=1e-6, nan_ok=True), name
+
+
+def test_what_the_user_s_code_prints_stays_out_of_stdout(folder: Path, tmp_path: Path) -> None:
+    code = """
+        from torch import nn
+
+        print("imported")
+
+        class Net(nn.Linear):
+            def forward(self, x):
+                print("forward")
+                return super().forward(x)
+
+        def make(in_features, out_features):
+            print("made")
+            return Net(in_features, out_features)
+        """
+    (folder / "loud.py").write_text(textwrap.dedent(code))
+    config = write_config(
+        folder,
+        """
+        data: {name: moons, n_samples: 60}
+        model: {family: custom, factory: "loud.py:make"}
+        train: {steps: 2, batch_size: 10}
+        seeds: 2
+        sweep: {grid: {train.lr: [0.1, 0.2]}}
+        """,
+    )
+    answer = gradlab("run", config, "--out", tmp_path / "runs", "--json", "--workers", "2")
+    assert answer.code == 0, answer.stderr
+    assert len(json.loads(answer.stdout)["groups"]) == 2
+    assert "made" in answer.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_trial_that_calls_sys_exit_is_a_failed_trial(workers: str, folder: Path, tmp_path: Path) -> None:
+    code = """
+        import sys
+        from torch import nn
+
+        class Net(nn.Linear):
+            def forward(self, x):
+                return sys.exit(3) if self.training else super().forward(x)
+
+        def make(in_features, out_features, leaves):
+            return (Net if leaves else nn.Linear)(in_features, out_features)
+        """
+    (folder / "leaving.py").write_text(textwrap.dedent(code))
+    config = write_config(
+        folder,
+        """
+        data: {name: moons, n_samples: 60}
+        model: {family: custom, factory: "leaving.py:make"}
+        train: {steps: 2, batch_size: 10}
+        seeds: 1
+        sweep: {grid: {model.kwargs.leaves: [true, false]}}
+        """,
+    )
+    trials = read(train(config, tmp_path / "runs", "--workers", workers, code=4), "trials")
+    assert dict(zip(trials["model.kwargs.leaves"], trials["status"], strict=True)) == {
+        True: "failed",
+        False: "completed",
+    }

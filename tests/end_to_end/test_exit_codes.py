@@ -204,6 +204,29 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     assert identities(run).items() >= before.items()
 
 
+def test_out_of_memory_is_the_machine_s_fault(tmp_path: Path) -> None:
+    """The trial that doesn't fit is no failed trial: on a larger machine the same command finishes the run."""
+    config = write_config(
+        tmp_path,
+        """
+        data: {name: moons, n_samples: 40}
+        model: {depth: 12, width: 65536}
+        train: {steps: 1, batch_size: 8}
+        seeds: 1
+        """,
+    )
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (60 * 10**9, 60 * 10**9));"
+        "from gradlab.cli import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "run", str(config), "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == 5, done.stderr
+    assert "memory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(only_run(tmp_path / "runs").glob("trials/*"))
+
+
 def test_a_diverged_trial_is_a_result(tmp_path: Path) -> None:
     config = write_config(
         tmp_path,
