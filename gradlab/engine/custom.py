@@ -29,7 +29,7 @@ from gradlab.engine.modules import (
 from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, metric
-from gradlab.engine.user_code import describe, load_function
+from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
 _SETTING = "model.factory"
@@ -55,7 +55,7 @@ def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
     torch.manual_seed(trial.seed)
     try:
         model = factory(**arguments)
-    except Exception as error:
+    except RAISED as error:
         raise SettingError(_SETTING, f"it raised {describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise SettingError(_SETTING, f"must return a torch.nn.Module, not {type(model).__name__}")
@@ -71,7 +71,7 @@ def _check(model: nn.Module, task: Task) -> None:
             trial_run = copy.deepcopy(model).to(examples.device).eval()
             with watched(trial_run) as uses:
                 output = as_outputs(trial_run(examples))
-    except Exception as error:
+    except RAISED as error:
         shape = list(examples.shape[1:])
         raise SettingError(_SETTING, f"its model failed on examples of shape {shape}: {describe(error)}") from error
     wanted = (len(examples), task.out_features)
@@ -130,7 +130,7 @@ class _CustomTraining:
                 self.optimizer.step()
             if due or not finite:
                 recorded.append(step)
-                self._record(snapshot, x, y, float(loss), random_state)
+                self._record(snapshot, x, y, loss.item(), random_state)
             progress((step + 1) / trial.train.steps)
             if not finite:
                 diverged_step, finals = step, self._finals(snapshot)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.config.schema import Data
-from gradlab.engine.user_code import describe, load_function
+from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
 ARRAYS = ("x_train", "y_train", "x_eval", "y_eval")
@@ -147,7 +147,7 @@ def _from_factory(data: Data, directory: Path) -> Arrays:
     factory = load_function("data.factory", str(data.factory), directory)
     try:
         made = factory(**(data.kwargs or {}))
-    except Exception as error:
+    except RAISED as error:
         raise SettingError("data.factory", f"it raised {describe(error)}") from error
     if not isinstance(made, Mapping) or set(made) != {*ARRAYS, "task"}:
         raise SettingError("data.factory", f"must return a dict with the keys {', '.join(ARRAYS)} and task")

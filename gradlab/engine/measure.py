@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.network import HiddenLayer
 from gradlab.engine.snapshot import Snapshot
@@ -57,9 +58,11 @@ class Rescale(torch.autograd.Function):
         (signal,) = gradients
         largest = torch.linalg.vector_norm(signal, ord=math.inf, dim=(1, 2))
         usable = torch.isfinite(largest) & (largest > 0)
-        exponent = torch.where(usable, torch.frexp(largest).exponent, 0).to(signal.dtype)
+        exponent = torch.where(usable, torch.frexp(largest).exponent, 0).long()
         ctx.exponents[ctx.layer] = exponent
-        return signal * torch.exp2(-exponent)[:, None, None], None, None
+        # In two steps, since the inverse of a very small number's power of two is out of range.
+        half = exponent // 2
+        return signal * power_of_two(-half)[:, None, None] * power_of_two(half - exponent)[:, None, None], None, None
 
 
 def measure_gradients(
@@ -90,7 +93,8 @@ def measure_gradients(
     of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
 
     table = empty(layout, GRADIENT_STATISTICS, x.device)
-    divided_out = [*_accumulated(layout, exponents), torch.zeros(len(layout.depths)).to(output)]
+    accumulated = _accumulated(layout, exponents)
+    divided_out = [*accumulated, accumulated[0].new_zeros(len(layout.depths))]
     norms: list[Tensor] = []
     for index, (block, own, exponent) in enumerate(zip(layout.blocks, parameters, divided_out, strict=True)):
         own_gradients = [next(of_parameters) for _ in own]
@@ -110,7 +114,7 @@ def measure_gradients(
         for norm in (weight, bias, *affine):
             norms.append(norm.new_zeros(len(layout.depths)))
             norms[-1][: block.trials] = _unscaled(norm, exponent)
-    return named(table, GRADIENT_STATISTICS), scaled_norm(torch.stack(norms, dim=1))
+    return named(table, GRADIENT_STATISTICS), _over_all(norms)
 
 
 def _accumulated(layout: Layout, exponents: dict[int, Tensor]) -> list[Tensor]:
@@ -148,6 +152,19 @@ def scaled_norm(tensor: Tensor) -> Tensor:
     return torch.where(safe, plain, torch.linalg.vector_norm(flat / unit[:, None], dim=1) * unit)
 
 
+def _over_all(norms: Sequence[Tensor]) -> Tensor:
+    """The norm over all parameters from those of the pieces, each [trial].
+
+    Added one by one, so that the zeros of layers that a trial lacks don't change how its numbers are grouped.
+    """
+    greatest = torch.stack(list(norms)).amax(0)
+    unit = torch.where((greatest > 0) & torch.isfinite(greatest), greatest, 1.0)
+    total = torch.zeros_like(greatest)
+    for norm in norms:
+        total = total + (norm / unit).square()
+    return total.sqrt() * unit
+
+
 def empty(layout: Layout, names: Sequence[str], device: torch.device) -> Tensor:
     """A table [statistic, layer, trial] without values yet, NaN everywhere."""
     shape = (len(names), len(layout.blocks), len(layout.depths))
@@ -165,10 +182,18 @@ def named(table: Tensor, names: Sequence[str]) -> Statistics:
     return dict(zip(names, table, strict=True))
 
 
+def power_of_two(exponent: Tensor) -> Tensor:
+    """2^exponent exactly, float64, for integers that float64's normal range holds, else the nearest such power.
+
+    Made from its bits: `exp2` rounds, and not alike for the last elements of a buffer.
+    """
+    return ((exponent.clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
+
+
 def _unscaled(norm: Tensor, exponent: Tensor) -> Tensor:
-    half = exponent / 2
-    return norm * torch.exp2(half) * torch.exp2(exponent - half)
+    half = exponent // 2
+    return norm * power_of_two(half) * power_of_two(exponent - half)
 
 
 def _log10(norm: Tensor, exponent: Tensor) -> Tensor:
-    return torch.log10(norm) + exponent * math.log10(2)
+    return aligned(torch.log10, norm[:, None])[:, 0] + exponent.double() * math.log10(2)

@@ -7,11 +7,15 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from gradlab.errors import SettingError
+
+RAISED = (Exception, SystemExit)
+"""What the user's code may raise that is reported as its failure: leaving the program, too."""
 
 
 def load_function(setting: str, reference: str, directory: Path) -> Callable[..., Any]:
@@ -32,12 +36,19 @@ def load_function(setting: str, reference: str, directory: Path) -> Callable[...
         )
     except _MissingFileError as error:
         raise SettingError(setting, str(error)) from None
-    except Exception as error:
+    except RAISED as error:
         raise SettingError(setting, f"importing {module_name} failed: {describe(error)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise SettingError(setting, f"{module_name} has no function '{function_name}'")
     return function  # type: ignore[no-any-return]
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Where the user's code runs: what it prints goes to stderr, since stdout is for data."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def describe(error: BaseException) -> str:

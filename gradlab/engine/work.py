@@ -16,8 +16,8 @@ from gradlab.engine.prediction import forecast
 from gradlab.engine.stacks import Part, Stack
 from gradlab.engine.tasks import Task, make_task
 from gradlab.engine.train import train
-from gradlab.engine.user_code import describe, load_function
-from gradlab.errors import GradlabError, SettingError
+from gradlab.engine.user_code import RAISED, contained, describe, load_function
+from gradlab.errors import GradlabError, MachineError, SettingError
 from gradlab.theory.forecast import NO_FORECAST, Forecast
 
 CHECKED_FACTORIES = 50
@@ -40,6 +40,11 @@ class Workshop:
             SettingError: data, a function or a factory that cannot be used.
         """
         torch.set_num_threads(1)
+        with contained():
+            return cls._prepare(trials, directory, device)
+
+    @classmethod
+    def _prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
         data = {_data_key(trial): trial.data for trial in trials}
         tasks = {key: make_task(one, directory).to(device) for key, one in data.items()}
         activations: dict[str, Activation] = {}
@@ -76,11 +81,12 @@ class Workshop:
 
     def run(self, part: Part, progress: Callable[[float], None] = lambda fraction: None) -> list[TrialHistory]:
         """Train all trials of a part; `progress` is told the share of its trials that is done."""
-        histories: list[TrialHistory] = []
-        for stack in part.stacks:
-            share, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
-            histories += self._run_stack(stack, lambda f, share=share, done=done: progress(done + share * f))  # type: ignore[misc]
-        forecasts = self.forecasts(part.trials)
+        with contained():
+            histories: list[TrialHistory] = []
+            for stack in part.stacks:
+                share, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
+                histories += self._run_stack(stack, lambda f, share=share, done=done: progress(done + share * f))  # type: ignore[misc]
+            forecasts = self.forecasts(part.trials)
         return [
             replace(history, predicted_gradient_decay=one.gradient_decay)
             for history, one in zip(histories, forecasts, strict=True)
@@ -90,14 +96,21 @@ class Workshop:
         """A stack's histories; where it fails, halves are tried until the trial at fault is alone.
 
         A trial's numbers don't depend on its stack, so the others are what they would have been.
+
+        Raises:
+            MachineError: a trial that doesn't fit into memory alone; on a larger machine it would not fail.
         """
         trial = stack.trials[0]
         try:
             if trial.model.family == "custom":
                 return [train_custom(trial, self.task(trial), self.directory, progress)]
             return train(stack, self.task(trial), self.activations, progress)
-        except (Exception, MemoryError) as error:
+        except RAISED as error:
             if len(stack.trials) == 1:
+                if _is_out_of_memory(error):
+                    size = f"depth {trial.model.depth}, width {trial.model.width}"
+                    message = f"out of memory: trial {trial.trial_id} ({size}) is too large for this machine"
+                    raise MachineError(f"{message}; what is finished is kept") from error
                 reason = str(error) if isinstance(error, GradlabError) else describe(error)
                 return [TrialHistory(trial.trial_id, error=reason)]
         half = len(stack.trials) // 2
@@ -122,6 +135,11 @@ class Workshop:
                 build_model(trial, self.task(trial), self.directory)
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch says so by a type of its own on a GPU, and by words on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 def _data_key(trial: Trial) -> str:
     return trial.data.model_dump_json()
 
@@ -134,7 +152,7 @@ def _load_activation(trial: Trial, directory: Path) -> Activation:
     try:
         activation = make_activation(choice, function)
         values = function(torch.zeros(3, 2))
-    except Exception as error:
+    except RAISED as error:
         raise SettingError("model.activation", f"{choice.name} raised {describe(error)}") from error
     if not isinstance(values, torch.Tensor) or values.shape != (3, 2):
         raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape")
