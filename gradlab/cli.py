@@ -321,7 +321,13 @@ def _load(config: Path, overrides: Sequence[str] | None, quiet: bool) -> LoadedC
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    class PipeConsole(Console):
+        """Leaves a closed pipe to `handled`; rich would exit with 1, which means a regression here."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipeConsole(stderr=stderr)
 
 
 def _print_json(value: Any) -> None:

@@ -20,7 +20,7 @@ SATURATION = 0.01
 
 _SELU_SCALE = 1.0507009873554805
 _SELU_ALPHA = 1.6732632423543772
-_SUP_GELU = 1.1289041325160116  # Phi(sqrt 2) + sqrt(2) phi(sqrt 2)
+_SUP_GELU = (1 + math.erf(1)) / 2 + math.exp(-1) / math.sqrt(math.pi)  # Phi(sqrt 2) + sqrt(2) phi(sqrt 2)
 _SUP_SILU = 1.0998393194498555  # at the root z = 2.399357... of silu''
 _SUP_GRID = (-50.0, 50.0, 200_001)
 
@@ -106,7 +106,7 @@ def _leaky_relu(label: str, negative_slope: float) -> Activation:
     return Activation(
         label,
         lambda z: F.leaky_relu(z, negative_slope),
-        lambda z: torch.where(z > 0, 1.0, negative_slope).to(z.dtype),
+        lambda z: torch.full_like(z, negative_slope).masked_fill_(z > 0, 1.0),
         sup,
         _not_positive if negative_slope == 0 else None,
         _saturated_sides(1.0, negative_slope, sup),
@@ -145,21 +145,21 @@ def _selu(label: str) -> Activation:
 def _saturated_tail(above: float, alpha: float) -> Elementwise | None:
     """Saturation of a function with slope `above` for z > 0 and alpha exp(z) otherwise, alpha not huge."""
     limit = SATURATION * max(above, abs(alpha))
-    if alpha == 0:
+    if abs(alpha) < limit:
         return _not_positive
     if above < limit:
         return _below_saturation(
             lambda z: torch.where(z > 0, above, alpha * torch.exp(z.clamp(max=0))), limit / SATURATION
         )
-    edge = min(0.0, math.log(limit / abs(alpha)))
-    return (lambda z: z < edge) if edge < 0 else _not_positive
+    edge = math.log(limit / abs(alpha))
+    return lambda z: z < edge
 
 
 def _gelu(label: str) -> Activation:
     def derivative(z: Tensor) -> Tensor:
         density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-        slope: Tensor = torch.special.ndtr(z) + z * density
-        return slope
+        # erfc keeps the digits of a small Phi, which torch.special.ndtr doesn't.
+        return 0.5 * torch.erfc(-z / math.sqrt(2)) + z * density
 
     return Activation(label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
@@ -19,6 +19,7 @@ from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS, scaled_norm
 from gradlab.engine.modules import (
     as_outputs,
+    copied,
     float64_twin,
     gradient_statistics,
     has_weight_matrix,
@@ -59,6 +60,9 @@ def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
         raise SettingError(_SETTING, f"it raised {describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise SettingError(_SETTING, f"must return a torch.nn.Module, not {type(model).__name__}")
+    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
+    if lazy:
+        raise SettingError(_SETTING, f"lazy layers have no weights yet ({', '.join(lazy[:3])}); give them their sizes")
     _check(model, task)
     return model.to(task.x_train.device)
 
@@ -68,7 +72,7 @@ def _check(model: nn.Module, task: Task) -> None:
     examples = task.x_train[:2]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            trial_run = copy.deepcopy(model).to(examples.device).eval()
+            trial_run = copied(model).to(examples.device).eval()
             with watched(trial_run) as uses:
                 output = as_outputs(trial_run(examples))
     except RAISED as error:
@@ -118,22 +122,22 @@ class _CustomTraining:
             x, y = task.x_train[batch], task.y_train[batch]
             due = is_recorded(step, trial.train.steps, trial.record.every)
             random_state = torch.random.get_rng_state()
-            before = copy.deepcopy(self.model) if due else None
+            before = copied(self.model) if due else None
+            buffers = [buffer.clone() for buffer in self.model.buffers()]
             self.optimizer.zero_grad()
-            snapshot = before or self.model
             loss = example_losses(task.kind, as_outputs(self.model(x))[None], y[None]).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             finite = bool(torch.isfinite(loss))
             if before is None and not finite:
-                snapshot = copy.deepcopy(self.model)
+                before = self._as_it_was(buffers)
             if finite:
                 self.optimizer.step()
-            if due or not finite:
+            if before is not None:
                 recorded.append(step)
-                self._record(snapshot, x, y, loss.item(), random_state)
+                self._record(before, x, y, loss.item(), random_state)
             progress((step + 1) / trial.train.steps)
-            if not finite:
-                diverged_step, finals = step, self._finals(snapshot)
+            if before is not None and not finite:
+                diverged_step, finals = step, self._finals(before)
                 break
         return TrialHistory(
             trial_id=trial.trial_id,
@@ -150,8 +154,16 @@ class _CustomTraining:
             recording_seconds=self.recording_seconds,
         )
 
+    def _as_it_was(self, buffers: list[Tensor]) -> nn.Module:
+        """A copy of the model from before the forward pass, which moves running statistics."""
+        model = copied(self.model)
+        with torch.no_grad():
+            for buffer, before in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+        return model
+
     def _find_layers(self) -> list[LayerInfo]:
-        twin = copy.deepcopy(self.model).eval()
+        twin = copied(self.model).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watched(twin) as uses:
             twin(self.task.x_train[:2])
         activations = [use.activation for use in uses]

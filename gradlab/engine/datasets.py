@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,19 @@ ARRAYS = ("x_train", "y_train", "x_eval", "y_eval")
 TASKS = ("multiclass", "binary", "multilabel", "regression")
 
 Array = NDArray[Any]
+
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy and zipfile raise for a file that is damaged, no .npz, or holds objects."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +148,12 @@ def _read_npz(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise SettingError("data.path", f"{path}: no such file; paths in a config are relative to the config's folder")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in ARRAYS if name not in archive.files]
             if missing:
                 raise SettingError("data.path", f"{path}: no array {', '.join(missing)}; it needs {', '.join(ARRAYS)}")
             return {name: archive[name] for name in ARRAYS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+    except _UNREADABLE as error:
         raise SettingError("data.path", f"{path}: not a readable .npz of plain arrays ({error})") from error
 
 
@@ -151,7 +165,11 @@ def _from_factory(data: Data, directory: Path) -> Arrays:
         raise SettingError("data.factory", f"it raised {describe(error)}") from error
     if not isinstance(made, Mapping) or set(made) != {*ARRAYS, "task"}:
         raise SettingError("data.factory", f"must return a dict with the keys {', '.join(ARRAYS)} and task")
-    return checked({name: np.asarray(made[name]) for name in ARRAYS}, str(made["task"]), "data.factory")
+    try:
+        arrays = {name: np.asarray(made[name]) for name in ARRAYS}
+    except ValueError as error:
+        raise SettingError("data.factory", f"must return arrays: {error}") from error
+    return checked(arrays, str(made["task"]), "data.factory")
 
 
 def checked(arrays: Mapping[str, Array], task: str, setting: str) -> Arrays:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TypeVar
 
 import torch
@@ -114,15 +115,20 @@ class Layout:
 
     shape: Shape
     depths: tuple[int, ...]
+    counts: tuple[int, ...] = field(init=False)
     blocks: tuple[Block, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         if list(self.depths) != sorted(self.depths, reverse=True):
             raise ValueError("trials of a stack stand from the deepest to the shallowest")
+        deepest = self.depths[0]
+        by_depth = Counter(self.depths)
+        at_least = accumulate(by_depth[depth] for depth in range(deepest, 0, -1))
+        object.__setattr__(self, "counts", tuple(at_least)[::-1])
         blocks: list[Block] = []
         start = 0
-        for layer in range(1, self.depths[0] + 2):
-            output = layer == self.depths[0] + 1
+        for layer in range(1, deepest + 2):
+            output = layer == deepest + 1
             trials = len(self.depths) if output else self.counts[layer - 1]
             fan_in, fan_out = self.shape.fan_in(layer, output), self.shape.out_features if output else self.shape.width
             affine = 0 if output else self._affine
@@ -130,11 +136,6 @@ class Layout:
             blocks.append(Block(start, trials, fan_in, fan_out, affine, slab))
             start = blocks[-1].stop
         object.__setattr__(self, "blocks", tuple(blocks))
-
-    @property
-    def counts(self) -> list[int]:
-        """How many trials are at least l deep, for l = 1, 2, ..."""
-        return [sum(depth >= layer for depth in self.depths) for layer in range(1, self.depths[0] + 1)]
 
     @property
     def size(self) -> int:

@@ -18,7 +18,7 @@ from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.network import HiddenLayer
 from gradlab.engine.snapshot import Snapshot
-from gradlab.engine.tasks import example_losses
+from gradlab.engine.tasks import loss_signal
 
 Statistics = dict[str, Tensor]
 """Statistic -> values [layer, trial], float64; the output layer is the last row, NaN where a trial lacks a layer."""
@@ -84,12 +84,11 @@ def measure_gradients(
         rescaled: Tensor = Rescale.apply(hidden.activation, layer, exponents)  # type: ignore[no-untyped-call]
         return rescaled
 
-    output = stack.network.forward(layers, x.double(), stack.moments64(), training=True, visit=visit)
-    preactivations.append(output)
-    loss = example_losses(stack.kind, output, y).mean(1).sum()
+    output = stack.network.forward(layers, x.double(), stack.moments64(), training=True, exact=True, visit=visit)
+    signal = loss_signal(stack.kind, output.detach(), y) / x.shape[1]
     parameters = [layer.tensors() for layer in layers]
     flat_parameters = [tensor for own in parameters for tensor in own]
-    gradients = torch.autograd.grad(loss, [*flat_parameters, *preactivations])
+    gradients = (*torch.autograd.grad(output, [*flat_parameters, *preactivations], signal), signal)
     of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
 
     table = empty(layout, GRADIENT_STATISTICS, x.device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gradlab.config.choices import ACTIVATIONS, Choice
 from gradlab.engine.activations import Activation, make_activation
 from gradlab.engine.measure import scaled_norm
-from gradlab.engine.tasks import example_losses
+from gradlab.engine.tasks import loss_signal
 
 _NAMED: dict[type[nn.Module], tuple[str, dict[str, str]]] = {
     nn.Identity: ("linear", {}),
@@ -113,13 +113,19 @@ def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
 
     def activation_pre_hook(module: nn.Module, inputs: tuple[object, ...]) -> None:
         if waiting and isinstance(inputs[0], Tensor):
-            waiting[0].activation_module = module
-            waiting[0].activation_inputs.append(inputs[0].detach().clone())
+            use = waiting[0]
+            if len(use.activation_inputs) == len(use.preactivations):
+                # What came before was an nn.Identity, the placeholder of a norm or the like that is switched off.
+                use.activation_inputs.pop()
+                use.activation_outputs.pop()
+            use.activation_module = module
+            use.activation_inputs.append(inputs[0].detach().clone())
 
     def activation_hook(module: nn.Module, _inputs: object, output: object) -> None:
         if waiting and waiting[0].activation_module is module and isinstance(output, Tensor):
             waiting[0].activation_outputs.append(output.detach().clone())
-            waiting.clear()
+            if not isinstance(module, nn.Identity):
+                waiting.clear()
 
     handles = []
     for module in model.modules():
@@ -135,14 +141,24 @@ def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
             handle.remove()
 
 
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy; tensors that the model keeps from a forward pass are copied without their history."""
+    memo: dict[int, object] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            held = value if isinstance(value, list | tuple) else value.values() if isinstance(value, dict) else [value]
+            memo |= {id(one): one.detach().clone() for one in held if isinstance(one, Tensor) and not one.is_leaf}
+    return copy.deepcopy(model, memo)
+
+
 def float64_twin(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
     """A copy of `model` in float64 with `x` to match; in its own precision where it can't run in float64."""
-    twin = copy.deepcopy(model).double()
+    twin = copied(model).double()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            copy.deepcopy(twin)(x.double())
+            copied(twin)(x.double())
     except (RuntimeError, TypeError, ValueError):
-        return copy.deepcopy(model), x
+        return copied(model), x
     return twin, x.double()
 
 
@@ -160,12 +176,13 @@ def gradient_statistics(
             weight_of(module).requires_grad_()
     with watched(twin) as uses:
         output = twin(x)
-    loss = example_losses(kind, as_outputs(output)[None], y[None]).mean()
+    outputs = as_outputs(output)
+    signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / len(x)).to(outputs.dtype)
     biases = [use.module._parameters.get("bias") for use in uses]
     wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
     wanted += [bias for bias in biases if bias is not None and bias.requires_grad]
     wanted += trainable + [z for use in uses for z in use.preactivations]
-    found = dict(zip(map(id, wanted), torch.autograd.grad(loss, wanted, allow_unused=True), strict=True))
+    found = dict(zip(map(id, wanted), torch.autograd.grad(outputs, wanted, signal, allow_unused=True), strict=True))
 
     def norm(tensors: Sequence[Tensor | None]) -> float:
         gradients = [found.get(id(tensor)) for tensor in tensors]
@@ -199,9 +216,12 @@ def unit_statistics(twin: nn.Module, x: Tensor, y: Tensor, kind: str) -> dict[st
             weight_of(module).requires_grad_()
     with watched(twin) as uses:
         output = twin(x)
-    loss = example_losses(kind, as_outputs(output)[None], y[None]).sum()
+    outputs = as_outputs(output)
+    signal = loss_signal(kind, outputs.detach()[None], y[None])[0].to(outputs.dtype)
     tensors = [z for use in uses for z in use.preactivations]
-    gradients = dict(zip(map(id, tensors), torch.autograd.grad(loss, tensors, allow_unused=True), strict=True))
+    gradients = dict(
+        zip(map(id, tensors), torch.autograd.grad(outputs, tensors, signal, allow_unused=True), strict=True)
+    )
     rows = {use.name: _unit_row(use, gradients) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
     return rows

@@ -72,12 +72,15 @@ class Network:
         moments: Sequence[RunningMoments],
         *,
         training: bool,
+        exact: bool = False,
         visit: Callable[[int, HiddenLayer], Tensor] | None = None,
     ) -> Tensor:
         """Outputs [trial, example, output] for examples x [trial, example, feature or (channel, height, width)].
 
         In training, batch normalisation uses the batch's own moments and updates `moments` in place; otherwise it
-        uses `moments`. `visit(l, layer)` sees every hidden layer and returns the h that is passed on.
+        uses `moments`. With `exact`, gradients pass the activations by phi' taken from z, which keeps its digits
+        where phi saturates, rather than by torch's formulas from phi(z). `visit(l, layer)` sees every hidden layer
+        and returns the h that is passed on.
         """
         h = self._rows(x)
         finished = []
@@ -88,7 +91,7 @@ class Network:
             layer = layers[index]
             z = affine(layer.bias, self._fan_in_rows(h), layer.weight)
             u = self._normalised(z, layer, moments[index] if moments else None, training)
-            a = self._activated(u)
+            a = self._activated(u, exact)
             h = h + a if self.shape.residual and index > 0 else a
             if visit is not None:
                 h = visit(index + 1, HiddenLayer(z, u, h))
@@ -113,8 +116,14 @@ class Network:
             return apply(runs[0][2], u)
         return torch.cat([apply(activation, u[start:stop]) for start, stop, activation in runs])
 
-    def _activated(self, u: Tensor) -> Tensor:
-        return self.by_activation(lambda activation, piece: aligned(activation.function, piece), u)
+    def _activated(self, u: Tensor, exact: bool) -> Tensor:
+        def apply(activation: Activation, piece: Tensor) -> Tensor:
+            if not exact:
+                return aligned(activation.function, piece)
+            passed: Tensor = ExactSlope.apply(piece, activation)  # type: ignore[no-untyped-call]
+            return passed
+
+        return self.by_activation(apply, u)
 
     def _rows(self, x: Tensor) -> Tensor:
         if self.shape.family == "mlp":
@@ -147,6 +156,23 @@ def _update(moments: RunningMoments, mean: Tensor, variance: Tensor, rows: int) 
     """nn.BatchNorm's exponential average, of the unbiased variance."""
     moments.mean.mul_(1 - BATCH_NORM_MOMENTUM).add_(mean * BATCH_NORM_MOMENTUM)
     moments.variance.mul_(1 - BATCH_NORM_MOMENTUM).add_(variance * (BATCH_NORM_MOMENTUM * rows / (rows - 1)))
+
+
+class ExactSlope(torch.autograd.Function):
+    """An activation whose backward multiplies by `Activation.derivative`."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, activation: Activation) -> Tensor:
+        """phi(u)."""
+        ctx.save_for_backward(u)
+        ctx.activation = activation
+        return aligned(activation.function, u)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The signal times phi'(u)."""
+        (u,) = ctx.saved_tensors
+        return gradients[0] * aligned(ctx.activation.derivative, u), None
 
 
 def neighbours(h: Tensor, image: tuple[int, int]) -> Tensor:

@@ -41,12 +41,15 @@ class _Group:
     weight_decay: float
     momentum: float
     velocities: list[Tensor | None] = field(init=False)
-    averages: list[Tensor] = field(init=False)
-    squares: list[Tensor] = field(init=False)
-    steps: list[Tensor] = field(init=False)
+    averages: list[Tensor] = field(default_factory=list)
+    squares: list[Tensor] = field(default_factory=list)
+    steps: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.velocities = [None] * len(self.parameters)
+
+    def remember_moments(self) -> None:
+        """Make room for what adaptive optimizers keep."""
         self.averages = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
@@ -72,6 +75,9 @@ class StackOptimizer:
             _Group([flat[start:stop] for start, stop in pieces], [gradient[start:stop] for start, stop in pieces], *key)
             for key, pieces in segments.items()
         ]
+        if self._name not in {"sgd", "momentum"}:
+            for group in self._groups:
+                group.remember_moments()
 
     @torch.no_grad()
     def step(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor
 from gradlab.config.schema import Data
 from gradlab.engine.alignment import aligned
 from gradlab.engine.datasets import load_arrays
+from gradlab.errors import SettingError
+
+Values: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -72,22 +77,33 @@ def make_task(data: Data, directory: Path) -> Task:
     flat = x_train.reshape(len(x_train), -1)
     classes = int(max(arrays.y_train.max(), arrays.y_eval.max())) + 1 if arrays.task == "multiclass" else 0
     y_train, y_eval = _targets(arrays.y_train, arrays.task), _targets(arrays.y_eval, arrays.task)
+    setting = "data.factory" if data.name == "custom" else "data.path" if data.name == "npz" else "data.name"
     return Task(
         kind=arrays.task,
-        x_train=torch.from_numpy(x_train.astype(np.float32)),
-        y_train=y_train,
-        x_eval=torch.from_numpy(x_eval.astype(np.float32)),
-        y_eval=y_eval,
-        out_features=max(classes, 2) if arrays.task == "multiclass" else y_train.shape[1],
+        x_train=_float32(x_train, setting, "x_train"),
+        y_train=y_train if classes else _float32(y_train, setting, "y_train"),
+        x_eval=_float32(x_eval, setting, "x_eval"),
+        y_eval=y_eval if classes else _float32(y_eval, setting, "y_eval"),
+        out_features=max(classes, 2) if classes else y_train.shape[1],
         input_second_moment=float(np.square(flat).mean()),
         input_variance=float(flat.var(axis=0).mean()),
     )
 
 
-def _targets(y: NDArray[np.generic], kind: str) -> Tensor:
-    if kind == "multiclass":
-        return torch.from_numpy(y.astype(np.int64))
-    return torch.from_numpy(y.astype(np.float32).reshape(len(y), -1))
+def _targets(y: Values, kind: str) -> Tensor:
+    return torch.from_numpy(y.astype(np.int64) if kind == "multiclass" else y.astype(np.float64).reshape(len(y), -1))
+
+
+def _float32(values: Values | Tensor, setting: str, name: str) -> Tensor:
+    """What the networks see.
+
+    Raises:
+        SettingError: numbers that float32 doesn't hold.
+    """
+    tensor = torch.as_tensor(values).float()
+    if not torch.isfinite(tensor).all():
+        raise SettingError(setting, f"{name} holds numbers beyond float32's range, about 3.4e38; scale the data down")
+    return tensor
 
 
 def example_losses(kind: str, output: Tensor, target: Tensor) -> Tensor:
@@ -106,15 +122,30 @@ def example_losses(kind: str, output: Tensor, target: Tensor) -> Tensor:
     return losses.mean(-1)
 
 
+def loss_signal(kind: str, output: Tensor, target: Tensor) -> Tensor:
+    """The derivative of every example's loss by its outputs, [trial, example, output], in float64.
+
+    Written out, so that an example that is classified well has a small signal, where autograd's p - 1 would be 0.
+    """
+    output = output.double()
+    if kind == "regression":
+        return 2 * (output - target) / output.shape[-1]
+    if kind == "multiclass":
+        rivals = torch.softmax(output, -1).scatter(-1, target[..., None], 0.0)
+        return rivals.scatter(-1, target[..., None], -rivals.sum(-1, keepdim=True))
+    wrong = aligned(lambda z, y: torch.where(y > 0.5, -torch.sigmoid(-z), torch.sigmoid(z)), output, target)
+    return wrong / output.shape[-1]
+
+
 def metric(kind: str, output: Tensor, target: Tensor) -> Tensor:
     """Accuracy (over all labels for multilabel) or R^2 (mean over outputs) of each trial, [trial], float64.
 
-    An output whose targets are constant has R^2 1 if it is met exactly and 0 otherwise.
+    NaN where an output is; an output whose targets are constant has R^2 1 if it is met exactly and 0 otherwise.
     """
-    if kind == "multiclass":
-        return (output.argmax(-1) == target).double().mean(-1)
     if kind != "regression":
-        return ((output > 0) == (target > 0.5)).double().flatten(1).mean(-1)
+        right = output.argmax(-1) == target if kind == "multiclass" else (output > 0) == (target > 0.5)
+        unknown = output.flatten(1).isnan().any(1)
+        return right.double().flatten(1).mean(-1).masked_fill_(unknown, math.nan)
     output, target = output.double(), target.double()
     residual = (output - target).square().sum(1)
     total = (target - target.mean(1, keepdim=True)).square().sum(1)

@@ -61,7 +61,7 @@ class _Training:
         settings = self.trials[0]
         self.layout = Layout(stack_shape(stack, task), tuple(trial.model.depth for trial in self.trials))
         own = tuple(activations[trial.model.activation.label] for trial in self.trials)
-        self.network = Network(self.layout.shape, tuple(self.layout.counts), own)
+        self.network = Network(self.layout.shape, self.layout.counts, own)
         self.device = task.x_train.device
         self.flat = self.layout.initial(self.trials).to(self.device)
         self.gradient = torch.zeros_like(self.flat)
