@@ -9,7 +9,7 @@ run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
 
 test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
