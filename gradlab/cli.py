@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -60,11 +61,16 @@ class Device(StrEnum):
 
 
 def main() -> None:
-    """The entry point of the `gradlab` command."""
+    """The entry point of the `gradlab` command; SIGTERM ends it as Ctrl-C does, in good order."""
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         app()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def handled(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
@@ -119,7 +125,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the trials and their number; train nothing.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="Where to train.")] = Engine.local,
+    engine: Annotated[Engine, typer.Option(help="Where to train (ray: not in this version).")] = Engine.local,
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, metavar="N", help="Worker processes.  [default: the cores]")
     ] = None,
@@ -161,7 +167,8 @@ def run(
     from gradlab.analysis.summary import summarise_runs
 
     summary, skipped = summarise_runs([outcome.directory])
-    _warn(skipped)
+    if not quiet:
+        _warn(skipped)
     if json:
         _print_json({"path": str(outcome.directory.path), **summary_json(summary)})
     else:
@@ -174,19 +181,28 @@ def run(
 
 def _closing_notes(config: LoadedConfig, outcome: Outcome, out: Path) -> list[str]:
     path = outcome.directory.path
-    record, steps = config.experiment.record, config.experiment.train.steps
+    trials = config.trials
+    every = _values(trial.record.every for trial in trials)
+    steps = _values(trial.train.steps for trial in trials)
+    probe = _values(trial.record.probe for trial in trials)
     recording = (outcome.directory.read_info().get("recording") or {}).get("recording_per_training")
     cost = f"; recording took {recording:.0%} on top of training" if recording is not None else ""
     missing = [f"{outcome.missing} trials are still missing: the same command continues"] if outcome.missing else []
     return [
         "",
         f"files     {path}{os.sep}{{trials,steps,layers}}{os.sep}*.parquet, config.yaml, run.json",
-        f"recorded  every {record.every} of {steps} steps, units on {record.probe} training examples{cost}",
+        f"recorded  every {every} of {steps} steps, units on up to {probe} training examples{cost}",
         f"time      {outcome.seconds:.1f} s for {outcome.trained} trials",
         f"next      gradlab show {path}      layer by layer",
         f"          gradlab compare {out}      this run beside all others there",
         *missing,
     ]
+
+
+def _values(values: Iterable[int]) -> str:
+    """The distinct values of a setting: `10`, `1 or 2`, `1 to 50`."""
+    known = sorted(set(values))
+    return " or ".join(map(str, known)) if len(known) < 3 else f"{known[0]} to {known[-1]}"
 
 
 @app.command()

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,6 +170,6 @@ def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent
         try:
             answer = ("done", work(items[index], report))
         except Exception as error:  # a bug: it is raised again where its traceback is seen
-            error.add_note(f"in a worker process (item {index})")
+            error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
             answer = ("raised", error)
         connection.send(answer)

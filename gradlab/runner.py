@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import subprocess
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +87,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         out, experiment.name, config_digest(experiment), to_yaml(experiment), options.fresh
     )
     extra = extra_columns(config.trials)
-    with directory.lock(), _terminated_as_interrupted():
+    with directory.lock():
         finished = directory.finished_trials()
         parts = _pending(config.trials, shop, directory, finished)
         workers = _workers(options.workers, device, len(parts))
@@ -243,7 +242,7 @@ def _info(
         "gradlab": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "device": device.type,
         "workers": workers,
         "threads": torch.get_num_threads(),
@@ -282,21 +281,3 @@ def git_commit(directory: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: in good order."""
-
-    def interrupt(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

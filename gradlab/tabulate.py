@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from gradlab.analysis.diagnosis import diagnose
+from gradlab.analysis.estimates import power_of_ten
 from gradlab.config.schema import Diagnosis
 from gradlab.config.sweep import Trial
 from gradlab.engine.history import TrialHistory
@@ -98,14 +99,7 @@ def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float
     if first == last == -math.inf:
         return None, None
     difference = first - last
-    return _power_of_ten(difference), (_power_of_ten(difference / (depth - 1)) if depth > 1 else None)
-
-
-def _power_of_ten(exponent: float) -> float:
-    try:
-        return float(10.0**exponent)
-    except OverflowError:
-        return math.inf
+    return power_of_ten(difference), (power_of_ten(difference / (depth - 1)) if depth > 1 else None)
 
 
 def _last_record(history: TrialHistory) -> tuple[float | None, float | None, bool]:

@@ -1,4 +1,4 @@
-"""One thread per process, as gradlab itself works: its numbers rely on it, and idle threads would fight for the cores."""
+"""One thread per process, as gradlab itself works: its numbers rely on it, and idle threads fight for the cores."""
 
 import os
 

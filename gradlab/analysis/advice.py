@@ -40,7 +40,7 @@ def _diverged(group: Group) -> str:
     grows = group.decay.log10 is not None and group.decay.log10 > math.log10(1.05)
     cause = f", where the gradient grows {_times(group.decay.log10)} a layer" if grows else ""
     rate = f"lr {lr:g} is too large" if lr else "the learning rate is too large"
-    smaller = f"; try {lr / 10:g}" if lr else "; try a tenth of it"
+    smaller = f"; try {lr / 10 if lr <= 10 else 0.1:g}" if lr else "; try a tenth of it"
     return f"{where} from step {group.diverged_step:g} on: {rate} for {_subject(group)}{cause}{smaller}."
 
 

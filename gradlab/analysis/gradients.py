@@ -127,7 +127,7 @@ class LayerRecords:
         return np.asarray(self.layer == self.hidden[self.trial])
 
     def decay(self) -> Logs:
-        """`[trial]`, gradient_decay at step 0 (contract, section 4).
+        """`[trial]`, gradient_decay at step 0.
 
         0 where no gradient reaches layer 1; unknown with one hidden layer, or where none reaches the last one either.
         """

@@ -46,16 +46,14 @@ class LoadedConfig:
 
     def place_of(self, setting: str, value: object = None) -> str:
         """Where the field path `setting` got its `value`: `file:line:column`, or the option that set it."""
-        swept = [(loc, self.document.get(*loc)) for loc in self.document.values if setting in loc[:-1]]
-        for loc, found in swept:
-            if found == value:
+        written = tuple(setting.split("."))
+        swept = [loc for loc in self.document.values if setting in loc]
+        for loc in [written, *swept]:
+            if value is not None and self.document.get(*loc) == value:
                 return self.document.at_value(loc).text
-        section, *rest = setting.split(".")
-        loc = (section, *rest)
-        if loc not in self.document.values:
-            blocks = [other for other in self.document.values if other[-1] == setting]
-            loc = min(blocks, default=loc, key=len)
-        return self.document.at_value(loc).text
+        if written not in self.document.values and swept:
+            return self.document.at_value(min(swept, key=len)).text
+        return self.document.at_value(written).text
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -53,6 +53,15 @@ def load_arrays(data: Data, directory: Path) -> Arrays:
     Raises:
         SettingError: a file, array or label that cannot be used, named with its remedy.
     """
+    try:
+        return _load(data, directory)
+    except SettingError as error:
+        if error.setting in {"data.path", "data.factory"}:
+            error.value = data.path or data.factory
+        raise
+
+
+def _load(data: Data, directory: Path) -> Arrays:
     if data.name == "npz":
         return checked(_read_npz(directory / str(data.path)), str(data.task), "data.path")
     if data.name == "custom":

@@ -1,4 +1,4 @@
-"""The statistics of gradients and weights, by the contract's definitions.
+"""The statistics of gradients and weights, by the definitions of docs/reference.md.
 
 Training runs in float32, as users' trainings do. What is recorded is measured beside it, in float64, from the same
 weights and minibatch: so a network that amplifies rounding (deep in the chaotic phase, perturbations grow as fast as

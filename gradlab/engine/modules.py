@@ -38,7 +38,6 @@ _OTHERS = (
     nn.Hardswish,
     nn.LogSigmoid,
     nn.Mish,
-    nn.PReLU,
     nn.Softsign,
     nn.Tanhshrink,
     nn.Softshrink,
@@ -173,14 +172,15 @@ def gradient_statistics(
     trainable = [parameter for parameter in twin.parameters() if parameter.requires_grad]
     for module in twin.modules():
         if has_weight_matrix(module):
-            weight_of(module).requires_grad_()
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_()
     with watched(twin) as uses:
         output = twin(x)
     outputs = as_outputs(output)
     signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / len(x)).to(outputs.dtype)
     biases = [use.module._parameters.get("bias") for use in uses]
     wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
-    wanted += [bias for bias in biases if bias is not None and bias.requires_grad]
+    wanted += [bias for bias in biases if bias is not None]
     wanted += trainable + [z for use in uses for z in use.preactivations]
     found = dict(zip(map(id, wanted), torch.autograd.grad(outputs, wanted, signal, allow_unused=True), strict=True))
 
@@ -193,18 +193,19 @@ def gradient_statistics(
     for use, bias in zip(uses, biases, strict=True):
         weight_norm, delta = norm([weight_of(use.module)]), norm(use.preactivations) * math.sqrt(len(x))
         exact, float32 = found.get(id(weight_of(use.module))), seen_by_float32.get(use.name)
-        zero_fraction = math.nan
-        if exact is not None and float32 is not None:
-            zero_fraction = ((float32 == 0) & (exact != 0)).double().mean().item()
-        result[use.name] = {
+        row = {
             "weight_grad_norm": weight_norm,
             "log10_weight_grad_norm": _log10(weight_norm),
-            "bias_grad_norm": math.nan if bias is None else norm([bias]),
             "delta_rms": delta,
             "log10_delta_rms": _log10(delta),
-            "float32_zero_fraction": zero_fraction,
             "non_finite": 0.0 if float32 is None else float((~torch.isfinite(float32)).sum().item()),
         }
+        if bias is not None:
+            row["bias_grad_norm"] = norm([bias])
+        if float32 is not None:
+            lost = torch.zeros_like(float32, dtype=torch.bool) if exact is None else (float32 == 0) & (exact != 0)
+            row["float32_zero_fraction"] = lost.double().mean().item()
+        result[use.name] = row
     return result, norm(trainable)
 
 

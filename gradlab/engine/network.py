@@ -17,8 +17,8 @@ from torch import Tensor
 from gradlab.engine.activations import Activation
 from gradlab.engine.alignment import affine, aligned
 from gradlab.engine.layout import LayerParameters, Shape
+from gradlab.theory.meanfield import NORM_EPS
 
-NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 
 
@@ -142,14 +142,14 @@ class Network:
             return z
         if moments is None:
             grouped = z.view(z.shape[0], -1, layer.gain.shape[-1])
-            centred = F.layer_norm(grouped, grouped.shape[-1:], eps=NORM_EPSILON)
+            centred = F.layer_norm(grouped, grouped.shape[-1:], eps=NORM_EPS)
             return (centred * layer.gain + layer.shift).view(z.shape)
         if training:
             variance, mean = torch.var_mean(z, dim=1, correction=0, keepdim=True)
             _update(moments, mean.detach(), variance.detach(), z.shape[1])
         else:
             mean, variance = moments.mean, moments.variance
-        return (z - mean) * torch.rsqrt(variance + NORM_EPSILON) * layer.gain + layer.shift
+        return (z - mean) * torch.rsqrt(variance + NORM_EPS) * layer.gain + layer.shift
 
 
 def _update(moments: RunningMoments, mean: Tensor, variance: Tensor, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""The statistics of units on the probe, by the contract's definitions, in float64."""
+"""The statistics of units on the probe, by the definitions of docs/reference.md, in float64."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.measure import Statistics, empty, fill, named
 from gradlab.engine.network import HiddenLayer, Network, RunningMoments
@@ -51,7 +52,7 @@ class _Seen:
         return _Seen(*sums, *flags)
 
     def statistics(self, rows: int) -> Statistics:
-        """The contract's statistics, [trial], of so many rows (examples times positions)."""
+        """The statistics, [trial], of so many rows (examples times positions)."""
         pairs = rows * self.alive.shape[1]
         return {
             "preactivation_rms": (self.squared_preactivation / pairs).sqrt(),
@@ -132,17 +133,17 @@ def _look_at_slopes(network: Network, u: Tensor, so_far: _Seen) -> Tensor | None
     for start, stop, activation in runs:
         zero = None
         if active is not None and activation.zero_derivative is not None:
-            zero = activation.zero_derivative(u[start:stop])
+            zero = aligned(activation.zero_derivative, u[start:stop])
             torch.logical_not(zero, out=active[start:stop])
         if activation.saturated is activation.zero_derivative:
             saturated = zero
         else:
-            saturated = None if activation.saturated is None else activation.saturated(u[start:stop])
+            saturated = None if activation.saturated is None else aligned(activation.saturated, u[start:stop])
         if saturated is not None:
             so_far.saturated[start:stop] += _count(saturated)
     return active
 
 
 def _count(flags: Tensor) -> Tensor:
-    """How many flags are set, [trial], likewise quick."""
+    """How many flags are set, [trial]; bytes are summed more quickly than flags."""
     return flags.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)

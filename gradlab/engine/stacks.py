@@ -15,8 +15,8 @@ STACK_ELEMENTS = 1 << 17
 SPREAD_ELEMENTS = 1 << 15
 """Elements from which on splitting a stack further costs little: arithmetic outweighs the calling of operators."""
 
-SPREAD = 8
-"""A stack that large holds at most this share of the sweep's cost, so that several workers have something to do."""
+SHARES = 8
+"""A stack that large holds at most one in so many parts of the sweep's cost: several workers have something to do."""
 
 STACK_BYTES = 1 << 29
 """Float64 memory of all hidden layers' activations in one stack, at most."""
@@ -27,7 +27,7 @@ PART_TRIALS = 256
 RECORDED_ROWS = 1 << 20
 """Rows of the layers table that one stack, or one part, holds in memory until it is written, at most."""
 
-PART_SHARE = 16
+PARTS = 16
 """A sweep is written in about this many parts while they stay below `PART_TRIALS`."""
 
 
@@ -63,7 +63,7 @@ def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Par
         groups.setdefault(_stack_key(trial), []).append(trial)
     total = sum(cost(trial, positions(trial)) for trial in trials)
     stacks = [stack for group in groups.values() for stack in _cut(sorted(group, key=_order), total, positions)]
-    target = min(PART_TRIALS, -(-len(trials) // PART_SHARE))
+    target = min(PART_TRIALS, -(-len(trials) // PARTS))
     parts: list[list[Stack]] = []
     count = rows = 0
     for stack in stacks:
@@ -114,9 +114,10 @@ def _cut(trials: Sequence[Trial], total: float, positions: Callable[[Trial], int
         memory = slab * model.depth * 8 * (14 if model.family == "cnn" else 5)
         full = stacks and (
             elements + slab > STACK_ELEMENTS
+            or len(stacks[-1]) >= PART_TRIALS
             or held + memory > STACK_BYTES
             or rows + recorded_rows(trial) > RECORDED_ROWS
-            or (elements >= SPREAD_ELEMENTS and spent >= total / SPREAD)
+            or (elements >= SPREAD_ELEMENTS and spent >= total / SHARES)
         )
         if full or not stacks:
             stacks.append([])

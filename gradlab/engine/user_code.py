@@ -35,12 +35,12 @@ def load_function(setting: str, reference: str, directory: Path) -> Callable[...
             _load_file(directory / module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
         )
     except _MissingFileError as error:
-        raise SettingError(setting, str(error)) from None
+        raise SettingError(setting, str(error), reference) from None
     except RAISED as error:
-        raise SettingError(setting, f"importing {module_name} failed: {describe(error)}") from error
+        raise SettingError(setting, f"importing {module_name} failed: {describe(error)}", reference) from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise SettingError(setting, f"{module_name} has no function '{function_name}'")
+        raise SettingError(setting, f"{module_name} has no function '{function_name}'", reference)
     return function  # type: ignore[no-any-return]
 
 

@@ -53,6 +53,7 @@ class Workshop:
                 activations[trial.model.activation.label] = _load_activation(trial, directory)
         shop = cls(tasks, activations, directory)
         shop._check_images(trials)
+        shop._check_batches(trials)
         shop._check_factories(trials)
         return shop
 
@@ -122,7 +123,12 @@ class Workshop:
             shape = self.task(trial).x_train.shape
             if trial.model.family == "cnn" and len(shape) != 4:
                 message = f"a cnn needs images, and {trial.data.name} has examples of shape {list(shape[1:])}"
-                raise SettingError("model.family", message)
+                raise SettingError("model.family", message, "cnn")
+
+    def _check_batches(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial.model.norm == "batch" and len(self.task(trial).x_train) == 1:
+                raise SettingError("model.norm", "batch normalisation needs two training examples or more", "batch")
 
     def _check_factories(self, trials: Sequence[Trial]) -> None:
         custom = {
@@ -153,7 +159,7 @@ def _load_activation(trial: Trial, directory: Path) -> Activation:
         activation = make_activation(choice, function)
         values = function(torch.zeros(3, 2))
     except RAISED as error:
-        raise SettingError("model.activation", f"{choice.name} raised {describe(error)}") from error
+        raise SettingError("model.activation", f"{choice.name} raised {describe(error)}", choice.name) from error
     if not isinstance(values, torch.Tensor) or values.shape != (3, 2):
-        raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape")
+        raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape", choice.name)
     return activation

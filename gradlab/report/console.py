@@ -63,7 +63,7 @@ def print_summary(console: Console, summary: Summary, see: str = "--json") -> No
     _print_advice(console, summary, see)
 
 
-def print_compare(console: Console, summary: Summary, runs: Sequence[RunDirectory], see: str = "--format json") -> None:
+def print_compare(console: Console, summary: Summary, runs: Sequence[RunDirectory], see: str = "--json") -> None:
     """Draw the summary over several runs, and where each comes from."""
     print_summary(console, summary, see)
     console.print()

@@ -66,8 +66,10 @@ def _yes(value: bool | None) -> str:
 def _verdicts(rows: Sequence[tuple[dict[str, Any], Forecast]]) -> list[str]:
     """What it means for the deepest network."""
     known = [(factors, one) for factors, one in rows if one.trainable is not None]
-    if not known:
+    if all(factors["family"] == "custom" for factors, _ in rows):
         return ["mean-field theory doesn't know the architecture of a custom model"]
+    if not known:
+        return ["mean-field theory gives no number for these networks (0/0)"]
     deepest = max(factors["depth"] for factors, _ in known)
     there = [one for factors, one in known if factors["depth"] == deepest]
     able = sum(bool(one.trainable) for one in there)

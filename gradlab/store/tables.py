@@ -41,7 +41,7 @@ TRIALS: dict[str, pa.DataType] = {
     "predicted_gradient_decay": _REAL,
     "diagnosis": _TEXT,
 }
-"""One row per trial. Other swept fields stand after these, under their paths."""
+"""One row per trial. Other swept fields stand under their paths, after `steps`."""
 
 STEPS: dict[str, pa.DataType] = {
     "trial_id": _TEXT,
@@ -82,8 +82,11 @@ TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS}
 
 
 def schema(table: str, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
-    """The arrow schema of a table, `extra` columns (other swept fields) last, the schema version in its metadata."""
-    fields = [*TABLES[table].items(), *(extra or {}).items()]
+    """The arrow schema of a table, `extra` columns (other swept fields) after `steps`, the version in its metadata."""
+    fields = list(TABLES[table].items())
+    if extra:
+        place = 1 + list(TABLES[table]).index("steps")
+        fields[place:place] = extra.items()
     return pa.schema(fields, metadata={"gradlab.schema_version": str(SCHEMA_VERSION)})
 
 
