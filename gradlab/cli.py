@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gradlab import __version__
-from gradlab.errors import EXIT_INTERRUPTED, EXIT_MACHINE, EXIT_TRIALS_FAILED, ConfigError, GradlabError, UsageError
+from gradlab.errors import EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UsageError
+from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Console
-
     from gradlab.config.load import LoadedConfig
-    from gradlab.runner import Outcome
-
-Parameters = ParamSpec("Parameters")
-Returned = TypeVar("Returned")
 
 app = typer.Typer(
     name="gradlab",
@@ -73,40 +65,6 @@ def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def handled(command: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """A command whose foreseeable failures are one message on stderr and the documented exit code."""
-
-    @functools.wraps(command)
-    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
-        try:
-            return command(*args, **kwargs)
-        except GradlabError as error:
-            _complain(error)
-            raise typer.Exit(error.exit_code) from None
-        except MemoryError:
-            typer.echo("error: out of memory; what is finished is kept", err=True)
-            raise typer.Exit(EXIT_MACHINE) from None
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except BrokenPipeError:
-            # Whoever read the output has seen enough; keep Python from complaining at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-
-    return wrapper
-
-
-def _complain(error: GradlabError) -> None:
-    lines = str(error).splitlines()
-    if isinstance(error, ConfigError):
-        typer.echo("\n".join(lines), err=True)
-        if len(lines) > 1:
-            typer.echo(f"{len(lines)} problems; nothing was run", err=True)
-    else:
-        typer.echo("error: " + "\n".join(lines), err=True)
-
-
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
@@ -146,16 +104,17 @@ def run(
         if json:
             _print_json(trials_json(loaded.trials))
         else:
-            print_trials(_console(), loaded.trials)
+            print_trials(open_console(), loaded.trials)
         return
 
+    from gradlab.report.closing import closing_notes
     from gradlab.report.console import print_summary
     from gradlab.report.plain import summary_json
     from gradlab.report.progress import ProgressDisplay
     from gradlab.runner import Options
     from gradlab.runner import run as execute
 
-    notes = _console(stderr=True)
+    notes = open_console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
     try:
         with ProgressDisplay(notes, quiet) as display:
@@ -172,37 +131,18 @@ def run(
     if json:
         _print_json({"path": str(outcome.directory.path), **summary_json(summary)})
     else:
-        print_summary(_console(), summary)
+        print_summary(open_console(), summary)
     if not quiet:
-        notes.print("\n".join(_closing_notes(loaded, outcome, out)), highlight=False, markup=False, soft_wrap=True)
+        notes.print(
+            "\n".join(
+                closing_notes(loaded.trials, outcome.directory, out, outcome.trained, outcome.missing, outcome.seconds)
+            ),
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     if outcome.failed:
         raise typer.Exit(EXIT_TRIALS_FAILED)
-
-
-def _closing_notes(config: LoadedConfig, outcome: Outcome, out: Path) -> list[str]:
-    path = outcome.directory.path
-    trials = config.trials
-    every = _values(trial.record.every for trial in trials)
-    steps = _values(trial.train.steps for trial in trials)
-    probe = _values(trial.record.probe for trial in trials)
-    recording = (outcome.directory.read_info().get("recording") or {}).get("recording_per_training")
-    cost = f"; recording took {recording:.0%} on top of training" if recording is not None else ""
-    missing = [f"{outcome.missing} trials are still missing: the same command continues"] if outcome.missing else []
-    return [
-        "",
-        f"files     {path}{os.sep}{{trials,steps,layers}}{os.sep}*.parquet, config.yaml, run.json",
-        f"recorded  every {every} of {steps} steps, units on up to {probe} training examples{cost}",
-        f"time      {outcome.seconds:.1f} s for {outcome.trained} trials",
-        f"next      gradlab show {path}      layer by layer",
-        f"          gradlab compare {out}      this run beside all others there",
-        *missing,
-    ]
-
-
-def _values(values: Iterable[int]) -> str:
-    """The distinct values of a setting: `10`, `1 or 2`, `1 to 50`."""
-    known = sorted(set(values))
-    return " or ".join(map(str, known)) if len(known) < 3 else f"{known[0]} to {known[-1]}"
 
 
 @app.command()
@@ -218,7 +158,7 @@ def predict(config: ConfigFile, set_: Overrides = None, json: AsJson = False, qu
     if json:
         _print_json(predictions_json(loaded.trials, forecasts))
     else:
-        print_predictions(_console(), loaded.trials, forecasts)
+        print_predictions(open_console(), loaded.trials, forecasts)
 
 
 @app.command()
@@ -237,7 +177,7 @@ def compare(paths: Paths, json: AsJson = False, quiet: Quiet = False) -> None:
     if json:
         _print_json(compare_json(summary, runs))
     else:
-        print_compare(_console(), summary, runs, see="--json")
+        print_compare(open_console(), summary, runs, see="--json")
 
 
 @app.command()
@@ -265,7 +205,7 @@ def show(
     if json:
         _print_json(show_json(runs[0], layers))
     else:
-        print_run(_console(), runs[0], layers, trial=trial is not None)
+        print_run(open_console(), runs[0], layers, trial=trial is not None)
 
 
 @app.command()
@@ -286,7 +226,7 @@ def activations(
     if json:
         _print_json({"activations": activation_rows()})
     else:
-        print_activations(_console(), activation_rows())
+        print_activations(open_console(), activation_rows())
     if output is not None and not quiet:
         typer.echo(f"drawn: {output}", err=True)
 
@@ -332,18 +272,6 @@ def _load(config: Path, overrides: Sequence[str] | None, quiet: bool) -> LoadedC
     if not quiet:
         _warn(loaded.notes)
     return loaded
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    class PipeConsole(Console):
-        """Leaves a closed pipe to `handled`; rich would exit with 1, which means a regression here."""
-
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
-    return PipeConsole(stderr=stderr)
 
 
 def _print_json(value: Any) -> None:

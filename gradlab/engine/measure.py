@@ -88,7 +88,8 @@ def measure_gradients(
     signal = loss_signal(stack.kind, output.detach(), y) / x.shape[1]
     parameters = [layer.tensors() for layer in layers]
     flat_parameters = [tensor for own in parameters for tensor in own]
-    gradients = (*torch.autograd.grad(output, [*flat_parameters, *preactivations], signal), signal)
+    # A sum with the signal as its slopes: autograd's own argument for them imports a compiler's symbols.
+    gradients = (*torch.autograd.grad((output * signal).sum(), [*flat_parameters, *preactivations]), signal)
     of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
 
     table = empty(layout, GRADIENT_STATISTICS, x.device)

@@ -182,7 +182,9 @@ def gradient_statistics(
     wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
     wanted += [bias for bias in biases if bias is not None]
     wanted += trainable + [z for use in uses for z in use.preactivations]
-    found = dict(zip(map(id, wanted), torch.autograd.grad(outputs, wanted, signal, allow_unused=True), strict=True))
+    found = dict(
+        zip(map(id, wanted), torch.autograd.grad((outputs * signal).sum(), wanted, allow_unused=True), strict=True)
+    )
 
     def norm(tensors: Sequence[Tensor | None]) -> float:
         gradients = [found.get(id(tensor)) for tensor in tensors]
@@ -221,7 +223,7 @@ def unit_statistics(twin: nn.Module, x: Tensor, y: Tensor, kind: str) -> dict[st
     signal = loss_signal(kind, outputs.detach()[None], y[None])[0].to(outputs.dtype)
     tensors = [z for use in uses for z in use.preactivations]
     gradients = dict(
-        zip(map(id, tensors), torch.autograd.grad(outputs, tensors, signal, allow_unused=True), strict=True)
+        zip(map(id, tensors), torch.autograd.grad((outputs * signal).sum(), tensors, allow_unused=True), strict=True)
     )
     rows = {use.name: _unit_row(use, gradients) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}

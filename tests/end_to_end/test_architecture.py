@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
     "runner": TABLE_WING | {"engine", "theory", "executors", "tabulate"},
-    "cli": TABLE_WING | {"engine", "theory", "report", "runner", "executors"},
+    "terminal": {"errors"},
+    "cli": TABLE_WING | {"engine", "theory", "report", "runner", "executors", "terminal"},
 }
 """Part -> the parts that it may import, beside itself and the version in `gradlab` itself."""
 
