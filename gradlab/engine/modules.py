@@ -170,21 +170,12 @@ def gradient_statistics(
         seen_by_float32: the gradient of each layer's weight that training computed; None where it computed none.
     """
     trainable = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-    for module in twin.modules():
-        if has_weight_matrix(module):
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_()
-    with watched(twin) as uses:
-        output = twin(x)
-    outputs = as_outputs(output)
-    signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / len(x)).to(outputs.dtype)
+    uses, pulled = _run(twin, x, y, kind, len(x))
     biases = [use.module._parameters.get("bias") for use in uses]
     wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
     wanted += [bias for bias in biases if bias is not None]
     wanted += trainable + [z for use in uses for z in use.preactivations]
-    found = dict(
-        zip(map(id, wanted), torch.autograd.grad((outputs * signal).sum(), wanted, allow_unused=True), strict=True)
-    )
+    found = dict(zip(map(id, wanted), torch.autograd.grad(pulled, wanted, allow_unused=True), strict=True))
 
     def norm(tensors: Sequence[Tensor | None]) -> float:
         gradients = [found.get(id(tensor)) for tensor in tensors]
@@ -214,20 +205,25 @@ def gradient_statistics(
 def unit_statistics(twin: nn.Module, x: Tensor, y: Tensor, kind: str) -> dict[str, dict[str, float]]:
     """Per layer name, the statistics of units on the probe x, y, in eval mode; the last layer is the output."""
     twin.eval()
-    for module in twin.modules():
-        if has_weight_matrix(module):
-            weight_of(module).requires_grad_()
-    with watched(twin) as uses:
-        output = twin(x)
-    outputs = as_outputs(output)
-    signal = loss_signal(kind, outputs.detach()[None], y[None])[0].to(outputs.dtype)
+    uses, pulled = _run(twin, x, y, kind, 1)
     tensors = [z for use in uses for z in use.preactivations]
-    gradients = dict(
-        zip(map(id, tensors), torch.autograd.grad((outputs * signal).sum(), tensors, allow_unused=True), strict=True)
-    )
+    gradients = dict(zip(map(id, tensors), torch.autograd.grad(pulled, tensors, allow_unused=True), strict=True))
     rows = {use.name: _unit_row(use, gradients) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
     return rows
+
+
+def _run(twin: nn.Module, x: Tensor, y: Tensor, kind: str, divisor: int) -> tuple[list[LayerUse], Tensor]:
+    """The layers that a forward pass uses, and a scalar whose gradients are those of the losses' sum over `divisor`."""
+    for module in twin.modules():
+        if has_weight_matrix(module):
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_()
+    with watched(twin) as uses:
+        output = twin(x)
+    outputs = as_outputs(output)
+    signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / divisor).to(outputs.dtype)
+    return uses, (outputs * signal).sum()
 
 
 def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str, float]:

@@ -70,6 +70,8 @@ class _Training:
         segments = self.layout.segments([group_key(train) for train in trains])
         self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
         self.layers = [layer.leaves() for layer in self.layout.views(self.flat)]
+        self.leaves = [tensor for layer in self.layers for tensor in layer.tensors()]
+        self.gradient_pieces = [tensor for layer in self.gradient_views for tensor in layer.tensors()]
         self.moments = self.network.running_moments(self.flat)
         self.steps, self.every = settings.train.steps, settings.record.every
         probe = settings.record.probe
@@ -101,10 +103,8 @@ class _Training:
         moments = [RunningMoments(m.mean.clone(), m.variance.clone()) for m in self.moments]
         output = self.network.forward(self.layers, x, self.moments, training=True)
         losses = example_losses(self.task.kind, output, y).mean(1)
-        tensors = [tensor for layer in self.layers for tensor in layer.tensors()]
-        gradients = torch.autograd.grad(losses.sum(), tensors)
-        targets = [tensor for layer in self.gradient_views for tensor in layer.tensors()]
-        for target, gradient in zip(targets, gradients, strict=True):
+        gradients = torch.autograd.grad(losses.sum(), self.leaves)
+        for target, gradient in zip(self.gradient_pieces, gradients, strict=True):
             target.copy_(gradient)
         losses = losses.detach()
         not_finite = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 
 from gradlab.config.sweep import Trial
-from gradlab.engine.activations import make_activation
 from gradlab.engine.history import TrialHistory
-from gradlab.engine.stacks import Stack, plan
 from gradlab.engine.tasks import Task
-from gradlab.engine.train import train
+from tests.engine.stacking import stacked
 from tests.oracles.plain import PlainData, PlainHistory
 
 COUNTS = {"dead_units", "zero_gradient_units", "non_finite", "units", "weight_count", "layer", "step"}
@@ -41,11 +39,7 @@ def as_task(data: PlainData) -> Task:
 
 def train_stacked(trials: Sequence[Trial], data: PlainData) -> dict[str, TrialHistory]:
     """All trials in one stack (they must be able to share one)."""
-    ordered = [trial for part in plan(trials, lambda trial: 1) for trial in part.trials]
-    ordered.sort(key=lambda trial: -trial.model.depth)
-    activations = {t.model.activation.label: make_activation(t.model.activation) for t in ordered}
-    histories = train(Stack(tuple(ordered)), as_task(data), activations)
-    return {history.trial_id: history for history in histories}
+    return stacked(trials, as_task(data))
 
 
 def differences(history: TrialHistory, plain: PlainHistory, steps: Sequence[int], tolerance: float) -> list[str]:
