@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+EXIT_REGRESSION = 1
 EXIT_USAGE = 2
+EXIT_BASELINE = 3
 EXIT_TRIALS_FAILED = 4
 EXIT_MACHINE = 5
 EXIT_INTERRUPTED = 130
@@ -31,6 +33,12 @@ class SettingError(UsageError):
     def __init__(self, setting: str, message: str, value: object = None) -> None:
         self.setting, self.value = setting, value
         super().__init__(f"{setting}: {message}")
+
+
+class BaselineError(GradlabError):
+    """No baseline of a check, or one that cannot be compared; the message names the command that makes a right one."""
+
+    exit_code = EXIT_BASELINE
 
 
 class MachineError(GradlabError):

@@ -90,13 +90,13 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
     with directory.lock():
         finished = directory.finished_trials()
         parts = _pending(config.trials, shop, directory, finished)
-        workers = _workers(options.workers, device, len(parts))
+        workers = worker_count(options.workers, device, len(parts))
         listener.begin(len(config.trials), len(finished), len(parts))
         tally = _Tally()
         if parts:
             directory.write_info(_info(config, directory, device, workers, started))
             try:
-                with closing(_execute(parts, shop, workers, listener)) as results:
+                with closing(execute(parts, shop, workers, listener)) as results:
                     for part, histories in results:
                         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
                         directory.write_part(part.part_id, tables.trials, tables.steps, tables.layers)
@@ -188,14 +188,15 @@ def _pending(
     return remaining
 
 
-def _workers(wanted: int | None, device: torch.device, parts: int) -> int:
+def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
+    """How many processes work: as many as wanted, or as there are cores, but no more than there are parts."""
     if device.type != "cpu" or not can_fork():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores if wanted is None else wanted, parts))
 
 
-def _execute(
+def execute(
     parts: Sequence[Part], shop: Workshop, workers: int, listener: Listener
 ) -> Generator[tuple[Part, list[TrialHistory]]]:
     """The parts' histories as they come; a part whose worker process dies is taken apart, trial by trial."""

@@ -24,7 +24,7 @@ class _CoreDumper(yaml.SafeDumper):
 def to_yaml(experiment: Experiment) -> str:
     """The resolved config: every field that has an effect, with its value; `load` makes the same trials of it."""
     content = experiment.model_dump()
-    for name in SECTIONS:
+    for name in (*SECTIONS, "check"):
         content[name] = _effective(getattr(experiment, name))
     if "data.name" in experiment.sweep.paths():
         content["data"] = {key: value for key, value in experiment.data.given().items() if value is not None}

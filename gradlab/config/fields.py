@@ -8,12 +8,12 @@ from typing import Any
 
 from gradlab.config.choices import ACTIVATIONS, INITS
 from gradlab.config.document import shorten
-from gradlab.config.schema import PARTIAL, Data, Diagnosis, Experiment, Model, Record, Section, Sweep, Train
+from gradlab.config.schema import PARTIAL, Check, Data, Diagnosis, Experiment, Model, Record, Section, Sweep, Train
 
 SECTIONS: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "record": Record}
 """The parts of the config whose fields can be swept."""
 
-ALL_SECTIONS: dict[str, type[Section]] = SECTIONS | {"diagnosis": Diagnosis, "sweep": Sweep}
+ALL_SECTIONS: dict[str, type[Section]] = SECTIONS | {"diagnosis": Diagnosis, "check": Check, "sweep": Sweep}
 """Every part of the config."""
 
 CHOICES = {"model.activation": ACTIVATIONS, "model.init": INITS}

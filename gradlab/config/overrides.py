@@ -43,7 +43,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> list[str]:
 
 
 def _option_paths() -> list[str]:
-    return [f"{name}.{key}" for name in ("diagnosis", "sweep") for key in ALL_SECTIONS[name].model_fields]
+    return [f"{name}.{key}" for name in ("diagnosis", "check", "sweep") for key in ALL_SECTIONS[name].model_fields]
 
 
 def _location(path: str) -> Loc | None:

@@ -219,6 +219,32 @@ class Diagnosis(Section):
         return self
 
 
+MIN_CHECK_SEEDS = 8
+"""Below so many seeds no change can be significant at 1 %: 8 pairs have 256 patterns of signs, 7 have 128."""
+
+Ratio = Annotated[float, Field(gt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Check(Section):
+    """How large a change must be for `gradlab check` to matter: a ratio of geometric means, or a step in a share."""
+
+    seeds: int | None = Field(
+        None, ge=MIN_CHECK_SEEDS, le=10_000, description="seeds of a new baseline (the config's own, and 10 at least)"
+    )
+    weight_grad_norm: Ratio = 1.25
+    delta_rms: Ratio = 1.25
+    activation_rms: Ratio = 1.25
+    update_ratio: Ratio = 1.25
+    weight_norm: Ratio = Field(1.25, description="judged at step 0")
+    final_train_loss: Ratio = 1.25
+    final_eval_loss: Ratio = 1.25
+    dead_units: Share = Field(0.05, description="share of the layer's units")
+    zero_gradient_units: Share = Field(0.05, description="share of the layer's units")
+    saturated_fraction: Share = 0.05
+    non_finite: Share = Field(0.05, description="share of the entries of the layer's weight gradient")
+
+
 class Sweep(Section):
     """The trials of an experiment: `grid` x `zip`, less `exclude`, plus `include`; keys are field paths."""
 
@@ -249,6 +275,7 @@ class Experiment(Section):
     ) = Field(5, description="a count (0, 1, ...) or a list")
     sweep: Sweep = Field(default_factory=Sweep)
     diagnosis: Diagnosis = Field(default_factory=Diagnosis)
+    check: Check = Field(default_factory=Check)
 
     @field_validator("seeds")
     @classmethod

@@ -73,6 +73,20 @@ diagnosis:                      # thresholds of the words in the summary
   exploding: 1000.0             # where gradient_ratio is above this
   dying: 0.5                    # where more than this share of the hidden units is dead
   saturated: 0.5                # where more than this share of (unit, example) pairs is saturated
+
+check:                          # how large a change matters to `gradlab check`: a ratio of means, a step in a share
+  # seeds: 10                   # seeds of a new baseline, 8 at least (default: the config's own, 10 at least)
+  weight_grad_norm: 1.25        # weight gradient of a layer
+  delta_rms: 1.25               # gradient of an example's loss by the layer's pre-activations
+  activation_rms: 1.25          # outputs of the layer
+  update_ratio: 1.25            # size of an update, relative to the weights
+  weight_norm: 1.25             # initial weights of the layer
+  final_train_loss: 1.25
+  final_eval_loss: 1.25
+  dead_units: 0.05              # share of the layer's units
+  zero_gradient_units: 0.05     # share of the layer's units
+  saturated_fraction: 0.05      # share of (unit, example) pairs
+  non_finite: 0.05              # share of the entries of the layer's weight gradient
 """
 
 

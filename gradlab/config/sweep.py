@@ -144,8 +144,8 @@ def expand(experiment: Experiment) -> list[Trial]:
 
 
 def config_digest(experiment: Experiment) -> str:
-    """64 hex digits that identify the config's content: every resolved field but `name`."""
-    content = experiment.model_dump(exclude={"name"}, exclude_none=True)
+    """64 hex digits that identify what is run: every resolved field but `name` and `check`, which change no run."""
+    content = experiment.model_dump(exclude={"name", "check"}, exclude_none=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
+from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS, scaled_norm
 from gradlab.engine.modules import (
@@ -146,6 +147,7 @@ class _CustomTraining:
             step_values={name: np.array([row[name] for row in self.step_rows]) for name in self.step_rows[0]},
             layer_values={name: self._column(name) for name in STATISTICS},
             meaningless={name: np.array([name not in self.rows[0][i.name] for i in self.infos]) for name in STATISTICS},
+            weight_prints=self.weight_prints,
             finals=finals or self._finals(self.model),
             never_zero=self.never_zero,
             parameters=sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad),
@@ -168,6 +170,7 @@ class _CustomTraining:
             twin(self.task.x_train[:2])
         activations = [use.activation for use in uses]
         self.never_zero = all(a is None or a.zero_derivative is None for a in activations)
+        self.weight_prints = np.array([weight_print(weight_of(use.module)[None]).item() for use in uses])
         return [LayerInfo(use.name, use.units, weight_of(use.module).numel()) for use in uses]
 
     def _record(self, before: nn.Module, x: Tensor, y: Tensor, loss: float, random_state: Tensor) -> None:

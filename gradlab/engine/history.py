@@ -28,6 +28,7 @@ class TrialHistory:
         step_values: statistic of the steps table -> [record].
         layer_values: statistic of the layers table -> [record, layer].
         meaningless: statistic -> for which layers it has no meaning, [layer]; absent where it has one in all.
+        weight_prints: what identifies the draw of each layer's initial weights, [layer] (see `draws.weight_print`).
         finals: final_train_loss, final_eval_loss, final_eval_metric.
         parameters: trainable parameters.
         diverged_step: the first step whose loss was not finite, if any.
@@ -43,6 +44,7 @@ class TrialHistory:
     step_values: dict[str, Values] = field(default_factory=dict)
     layer_values: dict[str, Values] = field(default_factory=dict)
     meaningless: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    weight_prints: Values = field(default_factory=lambda: np.empty(0))
     finals: dict[str, float] = field(default_factory=dict)
     parameters: int | None = None
     diverged_step: int | None = None

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gradlab.engine.activations import Activation
 from gradlab.engine.batches import is_recorded, minibatches
+from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
@@ -70,6 +71,7 @@ class _Training:
         segments = self.layout.segments([group_key(train) for train in trains])
         self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
         self.layers = [layer.leaves() for layer in self.layout.views(self.flat)]
+        self.weight_prints = [weight_print(layer.weight).cpu().numpy() for layer in self.layers]
         self.leaves = [tensor for layer in self.layers for tensor in layer.tensors()]
         self.gradient_pieces = [tensor for layer in self.gradient_views for tensor in layer.tensors()]
         self.moments = self.network.running_moments(self.flat)
@@ -181,6 +183,7 @@ class _Training:
                     step_values={name: step_table[rows, n, index] for n, name in enumerate(step_names)},
                     layer_values={name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)},
                     meaningless={name: np.arange(len(columns)) == len(columns) - 1 for name in HIDDEN_STATISTICS},
+                    weight_prints=np.array([self.weight_prints[column][index] for column in columns]),
                     finals=self.finals[index],
                     parameters=self.layout.parameters(index),
                     diverged_step=self.diverged.get(index),

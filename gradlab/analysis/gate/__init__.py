@@ -1,0 +1,1 @@
+"""The regression gate: two measurements in, a verdict per statistic out."""

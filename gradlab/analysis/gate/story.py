@@ -1,0 +1,206 @@
+"""What happened, as a person would say it: where along the network a change begins, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradlab.analysis.gate.change import REGRESSION, Change
+from gradlab.analysis.gate.judge import DIVERGED
+from gradlab.store.measurement import FIRST, LOSSES, SHARES
+
+_SIGNALS = ("delta_rms", "weight_grad_norm")
+"""The gradient on its way back, the plainer first: a delta doesn't depend on the layer's input."""
+
+_WORDS = {
+    "dead_units": "dead units",
+    "zero_gradient_units": "units without gradient",
+    "saturated_fraction": "saturation",
+    "non_finite": "gradient entries that are no numbers",
+}
+
+
+@dataclass(frozen=True)
+class _Span:
+    """The layers in which a statistic changed, of all layers that have it, and by how much on average."""
+
+    layers: tuple[int, ...]
+    of: tuple[int, ...]
+    shift: float
+    step: int | None
+
+    @property
+    def everywhere(self) -> bool:
+        return self.layers == self.of
+
+    @property
+    def down(self) -> bool:
+        """From some layer down to the first."""
+        return self.layers == self.of[: len(self.layers)]
+
+    @property
+    def up(self) -> bool:
+        """From some layer up to the last."""
+        return self.layers == self.of[len(self.of) - len(self.layers) :]
+
+
+def sentences(changes: Sequence[Change]) -> dict[str, list[str]]:
+    """What regressed in each network: its settings in one line -> sentences, the cause before its effects."""
+    networks: dict[str, list[Change]] = {}
+    for change in changes:
+        networks.setdefault(network_name(change.network), []).append(change)
+    return {name: told for name, own in networks.items() if (told := _tell(own))}
+
+
+def network_name(settings: Mapping[str, Any]) -> str:
+    """A network by its swept settings: `depth=8 activation=tanh`; empty where the config sweeps nothing."""
+    return " ".join(f"{path.split('.')[-1]}={value}" for path, value in settings.items())
+
+
+def times(shift: float) -> str:
+    """A ratio in words, from its log10: `40x larger`, `2.1x smaller`, `0 where it was not`."""
+    if math.isinf(shift):
+        return "exactly 0 now" if shift < 0 else "no longer 0"
+    ratio = 10 ** min(abs(shift), 300)
+    shown = f"1e{abs(shift):.0f}" if abs(shift) >= 6 else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return f"{shown}x {'larger' if shift > 0 else 'smaller'}"
+
+
+def layer_list(layers: Sequence[int]) -> str:
+    """Layer numbers as `3`, `3-8` or `1, 3-5`."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _tell(changes: Sequence[Change]) -> list[str]:
+    """The sentences about one network."""
+    found = [change for change in changes if change.verdict == REGRESSION]
+    if not found:
+        return []
+    told = _broken(found)
+    steps = sorted({change.step for change in found if change.step is not None})
+    measured = [change for change in changes if not change.reason]
+    if steps:
+        told += _at_step(measured, steps[0])
+    told += [
+        f"the {change.key.statistic.replace('_', ' ')} is {times(change.shift)}"
+        for change in found
+        if change.key.statistic in LOSSES and not change.reason
+    ]
+    if when := _when(found, steps):
+        told.append(when)
+    return told
+
+
+def _broken(found: Sequence[Change]) -> list[str]:
+    """What is missing or no number."""
+    told = []
+    if any(change.key.statistic == "network" for change in found):
+        return ["it is missing now"]
+    if gone := [change for change in found if change.key.statistic == "layer"]:
+        names = ", ".join(f"'{change.name}'" for change in gone)
+        told.append(
+            f"layer{'s' if len(gone) > 1 else ''} {names} of the baseline {'are' if len(gone) > 1 else 'is'} gone"
+        )
+    for change in found:
+        if change.key.statistic == DIVERGED:
+            told.append(f"{change.now or 0:.0%} of the seeds diverge, {change.baseline or 0:.0%} did")
+    if lost := [change for change in found if change.reason == "not a number"]:
+        layers = sorted({change.key.layer for change in lost if change.key.layer})
+        steps = [change.step for change in lost if change.step is not None]
+        where = (
+            f"in layers {layer_list(layers)}"
+            if len(layers) > 1
+            else f"in layer {layers[0]}"
+            if layers
+            else "in the loss"
+        )
+        when = f" from step {min(steps)} on" if steps else " at the end"
+        told.append(f"there are values that are no numbers {where}{when}")
+    return told
+
+
+def _at_step(changes: Sequence[Change], step: int) -> list[str]:
+    """What changed at the first step at which anything did: weights, then forward, backward, updates."""
+    here = [change for change in changes if change.step == step]
+    told = []
+    if weights := _span(here, "weight_norm"):
+        told.append(f"{_owner(weights)} weights start {times(weights.shift)}")
+    if activations := _span(here, "activation_rms"):
+        told.append(f"{_upward(activations)} activations are {times(activations.shift)}")
+    for share in SHARES:
+        if span := _span(here, share):
+            changed = [change for change in here if change.key.statistic == share and change.key.layer in span.layers]
+            before, now = (_average([getattr(change, side) for change in changed]) for side in ("baseline", "now"))
+            told.append(f"in {_layers(span)} {_WORDS[share]} went from {before:.0%} to {now:.0%}")
+    signals = [(name, span) for name in _SIGNALS if (span := _span(here, name))]
+    if signals:
+        name, span = signals[0]
+        what = "gradient" if name == "delta_rms" else "weight gradient"
+        told.append(f"{_downward(span)} the {what} is {times(span.shift)}")
+    updates = _span(here, "update_ratio")
+    if updates and not (signals and signals[0][1].layers == updates.layers) and not weights:
+        told.append(f"in {_layers(updates)} updates are {times(updates.shift)}")
+    return told
+
+
+def _when(found: Sequence[Change], steps: Sequence[int]) -> str:
+    """Whether the change is there from the start, and so where to look for it."""
+    if any(change.reason == "missing" for change in found):
+        return ""
+    if (steps and steps[0] > 0) or not steps:
+        since = f"first seen at step {steps[0]}" if steps else "only seen in the final loss"
+        return f"nothing changed at step 0 ({since}): look at the optimizer, the learning rate and the training data"
+    first = {change.key.statistic for change in found if change.key.step == FIRST}
+    if first == {"update_ratio"}:
+        return (
+            "at step 0 gradients and activations are as they were, updates are not: "
+            "look at the optimizer, the learning rate, frozen parameters and hooks on gradients"
+        )
+    return "it is there at step 0, before any update: look at initialisation, architecture, loss and input"
+
+
+def _span(changes: Sequence[Change], statistic: str) -> _Span | None:
+    """Where a statistic regressed; None where it didn't."""
+    own = sorted((change for change in changes if change.key.statistic == statistic), key=lambda c: c.key.layer)
+    found = [change for change in own if change.verdict == REGRESSION]
+    if not found:
+        return None
+    # The farthest shift says what a person would: gradients change more and more on the way.
+    farthest = max((change.shift for change in found), key=abs)
+    layers, of = (tuple(change.key.layer for change in group) for group in (found, own))
+    return _Span(layers, of, farthest, found[0].step)
+
+
+def _owner(span: _Span) -> str:
+    return "all" if span.everywhere else f"layer {span.layers[0]}'s" if len(span.layers) == 1 else f"{_layers(span)}:"
+
+
+def _upward(span: _Span) -> str:
+    if span.everywhere:
+        return "in every layer"
+    return f"from layer {span.layers[0]} up" if span.up and len(span.layers) > 1 else f"in {_layers(span)}"
+
+
+def _downward(span: _Span) -> str:
+    if span.everywhere:
+        return "in every layer"
+    return f"from layer {span.layers[-1]} down" if span.down and len(span.layers) > 1 else f"in {_layers(span)}"
+
+
+def _layers(span: _Span) -> str:
+    if span.everywhere and len(span.of) > 1:
+        return "all layers"
+    return f"layer{'s' if len(span.layers) > 1 else ''} {layer_list(span.layers)}"
+
+
+def _average(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan

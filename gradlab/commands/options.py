@@ -1,0 +1,59 @@
+"""What several commands share: options, the config, JSON on stdout, notes on stderr."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gradlab.config.load import LoadedConfig
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field; may be repeated.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON on stdout, and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=1024, metavar="N", help="Worker processes.  [default: the cores]")
+]
+
+
+class Device(StrEnum):
+    """What stacks are trained on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+OnDevice = Annotated[Device, typer.Option("--device", help="What to train on.")]
+
+
+def load_config(config: Path, overrides: Sequence[str] | None, quiet: bool) -> LoadedConfig:
+    """The config with its overrides; what it notes goes to stderr."""
+    from gradlab.config.load import load
+
+    loaded = load(config, overrides or ())
+    if not quiet:
+        warn(loaded.notes)
+    return loaded
+
+
+def print_json(value: Any) -> None:
+    """A value as JSON on stdout."""
+    from gradlab.report.plain import to_json
+
+    typer.echo(to_json(value))
+
+
+def warn(notes: Iterable[object]) -> None:
+    """Notes on stderr, one a line."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)

@@ -1,0 +1,114 @@
+"""`gradlab run` and `gradlab predict`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradlab.commands.options import (
+    AsJson,
+    ConfigFile,
+    Device,
+    OnDevice,
+    Overrides,
+    Quiet,
+    Workers,
+    load_config,
+    print_json,
+    warn,
+)
+from gradlab.errors import EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UsageError
+from gradlab.terminal import handled, open_console
+
+
+class Engine(StrEnum):
+    """Where stacks are trained."""
+
+    local = "local"
+    ray = "ray"
+
+
+@handled
+def run(
+    config: ConfigFile,
+    set_: Overrides = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the trials and their number; train nothing.")
+    ] = False,
+    engine: Annotated[Engine, typer.Option(help="Where to train (ray: not in this version).")] = Engine.local,
+    workers: Workers = None,
+    device: OnDevice = Device.auto,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the sweep, write a run directory, print the summary."""
+    loaded = load_config(config, set_, quiet)
+    if engine is Engine.ray:
+        raise UsageError("--engine ray: this version of gradlab trains on the local engine only")
+    if dry_run:
+        from gradlab.report.plain import trials_json
+        from gradlab.report.trials import print_trials
+
+        if json:
+            print_json(trials_json(loaded.trials))
+        else:
+            print_trials(open_console(), loaded.trials)
+        return
+
+    from gradlab.report.closing import closing_notes
+    from gradlab.report.console import print_summary
+    from gradlab.report.plain import summary_json
+    from gradlab.report.progress import ProgressDisplay
+    from gradlab.runner import Options
+    from gradlab.runner import run as execute
+
+    notes = open_console(stderr=True)
+    options = Options(workers, device.value, fresh, fail_fast)
+    try:
+        with ProgressDisplay(notes, quiet) as display:
+            outcome = execute(loaded, out, options, display)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; finished trials are kept, the same command continues", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    from gradlab.analysis.summary import summarise_runs
+
+    summary, skipped = summarise_runs([outcome.directory])
+    if not quiet:
+        warn(skipped)
+    if json:
+        print_json({"path": str(outcome.directory.path), **summary_json(summary)})
+    else:
+        print_summary(open_console(), summary)
+    if not quiet:
+        notes.print(
+            "\n".join(
+                closing_notes(loaded.trials, outcome.directory, out, outcome.trained, outcome.missing, outcome.seconds)
+            ),
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if outcome.failed:
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+
+
+@handled
+def predict(config: ConfigFile, set_: Overrides = None, json: AsJson = False, quiet: Quiet = False) -> None:
+    """Mean-field theory for every trial of the sweep, without training."""
+    loaded = load_config(config, set_, quiet)
+
+    from gradlab.report.predictions import predictions_json, print_predictions
+    from gradlab.runner import choose_device, prepare
+
+    forecasts = prepare(loaded, choose_device("cpu")).forecasts(loaded.trials)
+    if json:
+        print_json(predictions_json(loaded.trials, forecasts))
+    else:
+        print_predictions(open_console(), loaded.trials, forecasts)

@@ -1,0 +1,124 @@
+"""`gradlab check`: measure a config's networks, here or at another revision, and compare them with a baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+
+from gradlab import __version__
+from gradlab.analysis.gate.judge import Verdict, judge
+from gradlab.config.load import LoadedConfig
+from gradlab.config.schema import Check
+from gradlab.config.sweep import Trial, expand
+from gradlab.engine.history import TrialHistory
+from gradlab.engine.stacks import plan
+from gradlab.errors import BaselineError
+from gradlab.observe import named_steps, network_statistics
+from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
+from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
+
+DEFAULT_SEEDS = 10
+"""Seeds of a new baseline at least: with two to spare, a seed in which nothing changes doesn't hide a change."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that failed, and why."""
+
+    trial: Trial
+    error: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a config; networks of which a trial failed are left out."""
+
+    measurement: Measurement
+    failures: tuple[Failure, ...]
+
+
+def baseline_seeds(config: LoadedConfig, start: int | None = None) -> tuple[int, ...]:
+    """The seeds of a new baseline: as many as `check.seeds` says.
+
+    Args:
+        start: the first of consecutive seeds; None for the config's own seeds and, where these are too few, the
+            smallest others.
+    """
+    own = list(config.experiment.seed_list)
+    count = config.experiment.check.seeds or max(len(own), DEFAULT_SEEDS)
+    if start is not None:
+        return tuple(range(start, start + count))
+    others = (seed for seed in range(count + len(own)) if seed not in set(own))
+    return tuple((own + [next(others) for _ in range(count - len(own))])[:count])
+
+
+def config_digest(config: LoadedConfig) -> str:
+    """16 hex digits that identify the networks that a config makes, whatever their seeds."""
+    trials = expand(config.experiment.model_copy(update={"seeds": [0]}))
+    return hashlib.sha256("".join(trial.trial_id for trial in trials).encode()).hexdigest()[:16]
+
+
+def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listener: Listener) -> Measured:
+    """Train a config's networks with these seeds and measure them at the named steps.
+
+    Raises:
+        ConfigError, UsageError, MachineError: as `gradlab run` does.
+    """
+    experiment = config.experiment.model_copy(update={"seeds": list(seeds)})
+    trials = [_sparsely_recorded(trial) for trial in expand(experiment)]
+    config = replace(config, experiment=experiment, trials=tuple(trials))
+    device = choose_device(options.device)
+    shop = prepare(config, device)
+    parts = plan(trials, shop.positions)
+    workers = worker_count(options.workers, device, len(parts))
+    listener.begin(len(trials), 0, len(parts))
+    histories: dict[str, TrialHistory] = {}
+    with closing(execute(parts, shop, workers, listener)) as results:
+        for _, found in results:
+            histories |= {history.trial_id: history for history in found}
+            listener.stored([history.status for history in found])
+    points = [trials[start : start + len(seeds)] for start in range(0, len(trials), len(seeds))]
+    failures = [Failure(trial, error) for trial in trials if (error := histories[trial.trial_id].error) is not None]
+    networks = [
+        network_statistics(point, [histories[trial.trial_id] for trial in point])
+        for point in points
+        if all(histories[trial.trial_id].error is None for trial in point)
+    ]
+    made_by = {
+        "gradlab": __version__,
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": str(torch.get_num_threads()),
+    }
+    return Measured(Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks)), tuple(failures))
+
+
+def compare(config: LoadedConfig, baseline: Measurement, now: Measurement, source: str, remedy: str) -> Verdict:
+    """The verdict on a measurement of `config`.
+
+    Args:
+        source: what to call the baseline in messages.
+        remedy: the command that makes a right one.
+
+    Raises:
+        BaselineError: the baseline is of another config.
+    """
+    if baseline.config != now.config:
+        raise BaselineError(f"{source}: made from another config (or other --set); {remedy}")
+    return judge(baseline, now, thresholds(config.experiment.check))
+
+
+def thresholds(settings: Check) -> dict[str, float]:
+    """Statistic -> the change that matters."""
+    return settings.model_dump(exclude={"seeds"})
+
+
+def _sparsely_recorded(trial: Trial) -> Trial:
+    """The trial with records at the named steps (and few others), which changes nothing about its training."""
+    steps = named_steps(trial.train.steps, trial.record.every)
+    every = steps.get(MIDDLE) or steps.get(LAST) or steps[FIRST] + 1
+    return replace(trial, record=trial.record.model_copy(update={"every": every}))

@@ -1,0 +1,101 @@
+"""From histories to what a check compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradlab.config.sweep import Trial
+from gradlab.engine.history import TrialHistory
+from gradlab.errors import UsageError
+from gradlab.store.measurement import (
+    END,
+    FIRST,
+    LAST,
+    LOSSES,
+    MIDDLE,
+    SHARES,
+    WHOLE_NETWORK,
+    Key,
+    NetworkStatistics,
+)
+
+Reals = NDArray[np.float64]
+
+_LOGARITHMS_OF = {"weight_grad_norm": "log10_weight_grad_norm", "delta_rms": "log10_delta_rms"}
+"""Statistics whose logarithm is measured, too, below the range of float64."""
+
+_AT_FIRST_ONLY = ("weight_norm",)
+"""Statistics that are compared at the first step alone: later they say nothing that updates don't."""
+
+_STATISTICS = (*_LOGARITHMS_OF, "activation_rms", "update_ratio", *_AT_FIRST_ONLY, *SHARES)
+
+
+def named_steps(steps: int, every: int) -> dict[str, int]:
+    """The recorded steps that a check looks at: the first, the one nearest the middle, the last; each once."""
+    last = steps - 1
+    middle = every * max(1, round(last / (2 * every)))
+    named = {FIRST: 0} | ({MIDDLE: middle} if middle < last else {})
+    return named | ({LAST: last} if last else {})
+
+
+def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory]) -> NetworkStatistics:
+    """What was measured of one network.
+
+    Args:
+        trials: one for each seed.
+        histories: of these trials, none failed.
+
+    Raises:
+        UsageError: a custom model whose layers are not the same for all seeds.
+    """
+    if any(history.layers != histories[0].layers for history in histories):
+        raise UsageError("model.factory: its layers differ from seed to seed, so seeds cannot be compared")
+    steps = named_steps(trials[0].train.steps, trials[0].record.every)
+    first = histories[0]
+    values: dict[Key, Reals] = {}
+    for name, step in steps.items():
+        for statistic in _STATISTICS:
+            if statistic in _AT_FIRST_ONLY and name != FIRST:
+                continue
+            table = np.stack([_at_step(history, statistic, step) for history in histories])
+            meaningless = first.meaningless.get(statistic, np.zeros(len(first.layers), bool))
+            for layer in np.flatnonzero(~meaningless).tolist():
+                values[Key(name, statistic, layer + 1)] = table[:, layer]
+    for loss in LOSSES:
+        finals = np.array([history.finals[loss] for history in histories])
+        values[Key(END, loss, WHOLE_NETWORK)] = _log10(finals)
+    return NetworkStatistics(
+        settings=dict(trials[0].point),
+        layers=tuple(info.name for info in first.layers),
+        steps=steps,
+        values=values,
+        weight_prints=np.stack([history.weight_prints for history in histories], axis=1),
+        weight_counts=tuple(info.weight_count for info in first.layers),
+        diverged=tuple(history.diverged_step for history in histories),
+    )
+
+
+def _at_step(history: TrialHistory, statistic: str, step: int) -> Reals:
+    """A statistic of all layers at a step, [layer]; NaN where the trial had diverged before."""
+    if step not in history.steps:
+        return np.full(len(history.layers), np.nan)
+    values: Mapping[str, Reals] = history.layer_values
+    record = history.steps.index(step)
+    if statistic in _LOGARITHMS_OF:
+        return values[_LOGARITHMS_OF[statistic]][record]
+    found = values[statistic][record]
+    counted: Reals = np.ones(len(history.layers))
+    if statistic in {"dead_units", "zero_gradient_units"}:
+        counted = np.array([info.units or 1 for info in history.layers], float)
+    elif statistic == "non_finite":
+        counted = np.array([info.weight_count for info in history.layers], float)
+    return found / counted if statistic in SHARES else _log10(found)
+
+
+def _log10(values: Reals) -> Reals:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs: Reals = np.log10(values)
+    return logs
