@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gradlab import __version__
+from gradlab.commands.check import check
 from gradlab.commands.helping import activations, init, schema
 from gradlab.commands.tables import compare, show
 from gradlab.commands.training import predict, run
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for command in (run, predict, compare, show, activations, init, schema):
+for command in (run, predict, compare, check, show, activations, init, schema):
     app.command()(command)
 
 

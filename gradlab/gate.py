@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from gradlab import __version__
-from gradlab.analysis.gate.judge import Verdict, judge
+from gradlab.analysis.gate.judge import judge
+from gradlab.analysis.gate.names import network_name
+from gradlab.analysis.gate.outcome import Outcome
 from gradlab.config.load import LoadedConfig
 from gradlab.config.schema import Check
 from gradlab.config.sweep import Trial, expand
@@ -18,7 +21,9 @@ from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import plan
 from gradlab.errors import BaselineError
 from gradlab.observe import named_steps, network_statistics
+from gradlab.revision import measure_at
 from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
+from gradlab.store.baseline import from_text
 from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
 
 DEFAULT_SEEDS = 10
@@ -31,6 +36,10 @@ class Failure:
 
     trial: Trial
     error: str
+
+    def __str__(self) -> str:
+        """The trial and its error in one line."""
+        return f"{network_name(self.trial.point)} seed={self.trial.seed}: {self.error}".strip()
 
 
 @dataclass(frozen=True)
@@ -97,19 +106,33 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
     return Measured(Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks)), tuple(failures))
 
 
-def compare(config: LoadedConfig, baseline: Measurement, now: Measurement, source: str, remedy: str) -> Verdict:
-    """The verdict on a measurement of `config`.
+def baseline_at(revision: str, config: Path, arguments: Sequence[str], remedy: str) -> Measurement:
+    """The same config measured on the code of another git revision.
+
+    Raises:
+        BaselineError: there is no such revision, or its code could not be measured.
+    """
+    return from_text(measure_at(revision, config, arguments), revision, remedy)
+
+
+def check_config(config: LoadedConfig, baseline: Measurement, source: str, remedy: str) -> None:
+    """Make sure that a baseline is one of this config.
 
     Args:
         source: what to call the baseline in messages.
         remedy: the command that makes a right one.
 
     Raises:
-        BaselineError: the baseline is of another config.
+        BaselineError: it is of another.
     """
-    if baseline.config != now.config:
-        raise BaselineError(f"{source}: made from another config (or other --set); {remedy}")
-    return judge(baseline, now, thresholds(config.experiment.check))
+    if baseline.config != config_digest(config):
+        raise BaselineError(f"{source}: the baseline of another config, or of other settings in it; {remedy}")
+
+
+def compare(config: LoadedConfig, baseline: Measurement, measured: Measured, source: str) -> Outcome:
+    """The outcome of a check of `config`."""
+    judged = judge(baseline, measured.measurement, thresholds(config.experiment.check))
+    return Outcome(judged, baseline, measured.measurement, source, tuple(map(str, measured.failures)))
 
 
 def thresholds(settings: Check) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,11 +82,9 @@ def _at_step(history: TrialHistory, statistic: str, step: int) -> Reals:
     """A statistic of all layers at a step, [layer]; NaN where the trial had diverged before."""
     if step not in history.steps:
         return np.full(len(history.layers), np.nan)
-    values: Mapping[str, Reals] = history.layer_values
-    record = history.steps.index(step)
+    found: Reals = history.layer_values[_LOGARITHMS_OF.get(statistic, statistic)][history.steps.index(step)]
     if statistic in _LOGARITHMS_OF:
-        return values[_LOGARITHMS_OF[statistic]][record]
-    found = values[statistic][record]
+        return found
     counted: Reals = np.ones(len(history.layers))
     if statistic in {"dead_units", "zero_gradient_units"}:
         counted = np.array([info.units or 1 for info in history.layers], float)

@@ -16,5 +16,5 @@ def weight_print(weight: Tensor) -> Tensor:
     direction = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     unit = flat.abs().amax(1, keepdim=True)
     scaled = flat / unit
-    projection: Tensor = scaled @ direction.to(flat.device)
-    return projection / torch.linalg.vector_norm(scaled, dim=1)
+    prints: Tensor = scaled @ direction.to(flat.device) / torch.linalg.vector_norm(scaled, dim=1)
+    return prints

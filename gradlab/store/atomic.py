@@ -70,6 +70,27 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Put a text file in place, whole or not at all; its folder is made if need be.
+
+    Raises:
+        MachineError: disk full, no permission.
+    """
+    with machine_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda stream: stream.write(text.encode()))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a file that others add to, too.
+
+    Raises:
+        MachineError: disk full, no permission.
+    """
+    with machine_errors(path), path.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
 def _sync_folder(folder: Path) -> None:
     """Flush the renaming itself, where the system can: later files must not reach the disk before earlier ones."""
     with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradlab.errors import BaselineError
-from gradlab.store.atomic import machine_errors, write_whole
+from gradlab.store.atomic import write_text
 from gradlab.store.measurement import (
     END,
     LOGARITHMIC,
@@ -40,9 +40,7 @@ def write_baseline(path: Path, measured: Measurement) -> None:
     Raises:
         MachineError: disk full, no permission.
     """
-    with machine_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda stream: stream.write(to_text(measured).encode()))
+    write_text(path, to_text(measured))
 
 
 def to_text(measured: Measurement) -> str:

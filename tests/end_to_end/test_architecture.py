@@ -23,13 +23,18 @@ MAY_IMPORT = {
     "report": TABLE_WING | {"theory"},
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
+    "observe": TABLE_WING | {"engine"},
     "runner": TABLE_WING | {"engine", "theory", "executors", "tabulate"},
+    "revision": {"store", "errors"},
+    "gate": TABLE_WING | {"engine", "observe", "revision", "runner"},
     "terminal": {"errors"},
-    "cli": TABLE_WING | {"engine", "theory", "report", "runner", "executors", "terminal"},
+    "commands": TABLE_WING | {"engine", "gate", "report", "runner", "terminal"},
+    "cli": {"commands", "errors"},
+    "__main__": {"cli"},
 }
 """Part -> the parts that it may import, beside itself and the version in `gradlab` itself."""
 
-MAY_IMPORT_TORCH = {"engine", "runner"}
+MAY_IMPORT_TORCH = {"engine", "runner", "gate"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION, SAME, Change
 from gradlab.analysis.gate.matching import Match, matches, seeds_pair_up
+from gradlab.analysis.gate.names import layer_list, network_name
 from gradlab.analysis.gate.resampling import LEVEL, MaxTest, permutation_test, sign_flip_test
 from gradlab.analysis.gate.spread import interval
 from gradlab.store.measurement import END, WHOLE_NETWORK, Key, Measurement, NetworkStatistics, is_logarithmic
@@ -73,20 +74,15 @@ def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, floa
 
     Args:
         thresholds: statistic -> the ratio of means, or the difference of shares, that matters.
-
-    Raises:
-        ValueError: there is nothing that could be compared.
     """
     both, gone, added = matches(baseline, now)
     items = [item for match in both for item in _items(match, thresholds)]
-    if not items:
-        raise ValueError("the two have no network in common")
     paired = seeds_pair_up(baseline, now, both)
-    exact, tested = _tested(items, paired)
+    exact, tested = _tested(items, paired) if items else (True, [])
     missing = [_missing_network(network) for network in gone]
     missing += [_missing_layer(match, layer) for match in both for layer in _lost_layers(match)]
     changes = sorted([*missing, *tested], key=_worst_first)
-    notes = [f"new, not in the baseline: {_named(network)}" for network in added]
+    notes = [f"new, not in the baseline: {network_name(network.settings) or 'the network'}" for network in added]
     notes += [note for match in both for note in _notes(match)]
     return Verdict(tuple(changes), paired, exact, tuple(notes))
 
@@ -240,26 +236,25 @@ def _notes(match: Match) -> list[str]:
     """New layers, layers of another size, statistics that only one side has."""
     notes = []
     known = set(match.layers.values())
-    new = [name for number, name in enumerate(match.now.layers, 1) if number not in known]
-    if new:
-        notes.append(f"new, not in the baseline: layers {', '.join(new)}{_of(match.now)}")
+    added = [name for number, name in enumerate(match.now.layers, 1) if number not in known]
+    if added:
+        notes.append(f"new, not in the baseline: layers {', '.join(added)}{_of(match.now)}")
     for old, now in match.layers.items():
         if old and match.baseline.weight_counts[old - 1] != match.now.weight_counts[now - 1]:
             before, after = match.baseline.weight_counts[old - 1], match.now.weight_counts[now - 1]
             notes.append(f"layer {match.now.layers[now - 1]} has {after:,} weights, had {before:,}{_of(match.now)}")
-    lost: dict[str, set[int]] = {}
-    for key in match.baseline.values:
-        if key.layer in match.layers and match.key_now(key) not in match.now.values:
-            lost.setdefault(key.statistic, set()).add(key.layer)
-    for statistic, layers in lost.items():
-        where = ", ".join(map(str, sorted(layers)))
-        notes.append(f"{statistic} is not measured any more in layer {where}{_of(match.now)}")
+    old = {match.key_now(key) for key in match.baseline.values if key.layer in match.layers}
+    new = {key for key in match.now.values if key.layer in known}
+    for keys, told in ((old - new, "is not measured any more"), (new - old, "is new, not in the baseline,")):
+        lost: dict[str, set[int]] = {}
+        for key in keys:
+            if key is not None:
+                lost.setdefault(key.statistic, set()).add(key.layer)
+        notes += [
+            f"{name} {told} in layer {layer_list(sorted(layers))}{_of(match.now)}" for name, layers in lost.items()
+        ]
     return notes
 
 
 def _of(network: NetworkStatistics) -> str:
-    return f" ({_named(network)})" if network.settings else ""
-
-
-def _named(network: NetworkStatistics) -> str:
-    return " ".join(f"{name}={value}" for name, value in network.settings.items()) or "the network"
+    return f" ({network_name(network.settings)})" if network.settings else ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gradlab.analysis.gate.change import REGRESSION, Change
 from gradlab.analysis.gate.judge import DIVERGED
+from gradlab.analysis.gate.names import layer_list, network_name
 from gradlab.store.measurement import FIRST, LOSSES, SHARES
 
 _SIGNALS = ("delta_rms", "weight_grad_norm")
@@ -54,11 +54,6 @@ def sentences(changes: Sequence[Change]) -> dict[str, list[str]]:
     return {name: told for name, own in networks.items() if (told := _tell(own))}
 
 
-def network_name(settings: Mapping[str, Any]) -> str:
-    """A network by its swept settings: `depth=8 activation=tanh`; empty where the config sweeps nothing."""
-    return " ".join(f"{path.split('.')[-1]}={value}" for path, value in settings.items())
-
-
 def times(shift: float) -> str:
     """A ratio in words, from its log10: `40x larger`, `2.1x smaller`, `0 where it was not`."""
     if math.isinf(shift):
@@ -66,17 +61,6 @@ def times(shift: float) -> str:
     ratio = 10 ** min(abs(shift), 300)
     shown = f"1e{abs(shift):.0f}" if abs(shift) >= 6 else f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     return f"{shown}x {'larger' if shift > 0 else 'smaller'}"
-
-
-def layer_list(layers: Sequence[int]) -> str:
-    """Layer numbers as `3`, `3-8` or `1, 3-5`."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _tell(changes: Sequence[Change]) -> list[str]:

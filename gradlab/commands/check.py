@@ -1,0 +1,136 @@
+"""`gradlab check`: the CI regression check of gradient statistics."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gradlab.commands.options import (
+    AsJson,
+    ConfigFile,
+    Device,
+    OnDevice,
+    Overrides,
+    Quiet,
+    Workers,
+    load_config,
+    print_json,
+)
+from gradlab.errors import EXIT_REGRESSION, EXIT_TRIALS_FAILED, UsageError
+from gradlab.terminal import handled, open_console
+
+if TYPE_CHECKING:
+    from gradlab.analysis.gate.outcome import Outcome
+
+
+@handled
+def check(
+    config: ConfigFile,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The baseline, a JSON file.", show_default=False)
+    ] = None,
+    set_: Overrides = None,
+    update: Annotated[bool, typer.Option("--update", help="Write the baseline instead of comparing with it.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Update even where the variable CI is set.")] = False,
+    seeds_from: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Draw seeds N, N+1, ... instead of the baseline's.")
+    ] = None,
+    base_ref: Annotated[
+        str | None, typer.Option(metavar="REF", help="Compare with the code of this git revision, run here and now.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Markdown report, too.")] = None,
+    workers: Workers = None,
+    device: OnDevice = Device.auto,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare gradient statistics with a baseline: exit code 1 where they regressed."""
+    _refuse(baseline, base_ref, update, force)
+    loaded = load_config(config, set_, quiet)
+
+    from gradlab.gate import baseline_at, baseline_seeds, check_config, compare, measure
+    from gradlab.report.gate.plain import update_json
+    from gradlab.report.progress import ProgressDisplay
+    from gradlab.runner import Options
+    from gradlab.store.baseline import read_baseline, write_baseline
+
+    options = Options(workers, device.value)
+    overrides = [part for override in set_ or [] for part in ("--set", override)]
+    if update and baseline is not None:
+        with ProgressDisplay(open_console(stderr=True), quiet) as display:
+            measured = measure(loaded, baseline_seeds(loaded, seeds_from), options, display)
+        if measured.failures:
+            typer.echo("\n".join(f"failed: {failure}" for failure in measured.failures), err=True)
+            typer.echo(f"{baseline} is as it was: a baseline needs all its trials", err=True)
+            raise typer.Exit(EXIT_TRIALS_FAILED)
+        write_baseline(baseline, measured.measurement)
+        told = update_json(baseline, measured.measurement)
+        if json:
+            print_json(told)
+        elif not quiet:
+            typer.echo(told["headline"], err=True)
+        return
+
+    if baseline is not None:
+        remedy = "make it with: " + shlex.join(
+            ["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"]
+        )
+        source, known = str(baseline), read_baseline(baseline, remedy)
+    else:
+        remedy, source = "check out a revision with the same gradlab", str(base_ref)
+        arguments = [*overrides, *(["--seeds-from", str(seeds_from)] if seeds_from is not None else [])]
+        known = baseline_at(source, config, [*arguments, "--device", device.value], remedy)
+    check_config(loaded, known, source, remedy)
+    seeds = known.seeds if seeds_from is None else tuple(range(seeds_from, seeds_from + len(known.seeds)))
+    with ProgressDisplay(open_console(stderr=True), quiet) as display:
+        measured = measure(loaded, seeds, options, display)
+    outcome = compare(loaded, known, measured, source)
+    _report(outcome, config, junit, markdown, json)
+    if measured.failures:
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+    if outcome.verdict == "regression":
+        raise typer.Exit(EXIT_REGRESSION)
+
+
+def _refuse(baseline: Path | None, base_ref: str | None, update: bool, force: bool) -> None:
+    """Refuse combinations of options that make no sense.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    if (baseline is None) == (base_ref is None):
+        raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
+    if update and baseline is None:
+        raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
+    if update and not force and os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+        raise UsageError(
+            "--update where CI is set: a baseline is made, reviewed and committed by people; or --force it"
+        )
+
+
+def _report(outcome: Outcome, config: Path, junit: Path | None, markdown: Path | None, json: bool) -> None:
+    """Tell the outcome wherever it is wanted."""
+    from gradlab.report.gate.console import print_outcome
+    from gradlab.report.gate.github import workflow_commands
+    from gradlab.report.gate.junit import outcome_junit
+    from gradlab.report.gate.markdown import outcome_markdown
+    from gradlab.report.gate.plain import outcome_json
+    from gradlab.store.atomic import append_text, write_text
+
+    if json:
+        print_json(outcome_json(outcome))
+    else:
+        print_outcome(open_console(), outcome)
+    if junit is not None:
+        write_text(junit, outcome_junit(outcome))
+    if markdown is not None:
+        write_text(markdown, outcome_markdown(outcome))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        typer.echo("\n".join(workflow_commands(outcome, config)), err=True)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            append_text(Path(summary), outcome_markdown(outcome))

@@ -1,0 +1,1 @@
+"""The outcome of a check on a terminal, as JSON, for CI systems and for pages."""
