@@ -106,31 +106,41 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
     return Measured(Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks)), tuple(failures))
 
 
-def baseline_at(revision: str, config: Path, arguments: Sequence[str], remedy: str) -> Measurement:
+def baseline_at(revision: str, config: Path, arguments: Sequence[str]) -> Measurement:
     """The same config measured on the code of another git revision.
+
+    Args:
+        arguments: further options of `gradlab check`.
 
     Raises:
         BaselineError: there is no such revision, or its code could not be measured.
     """
-    return from_text(measure_at(revision, config, arguments), revision, remedy)
+    return from_text(measure_at(revision, config, arguments), revision, "use the same gradlab at both revisions")
 
 
-def check_config(config: LoadedConfig, baseline: Measurement, source: str, remedy: str) -> None:
-    """Make sure that a baseline is one of this config.
+def check(
+    config: LoadedConfig,
+    baseline: Measurement,
+    source: str,
+    seeds_from: int | None,
+    options: Options,
+    listener: Listener,
+    remedy: str,
+) -> Outcome:
+    """Measure a config's networks and compare them with a baseline.
 
     Args:
         source: what to call the baseline in messages.
-        remedy: the command that makes a right one.
+        seeds_from: the first of as many consecutive seeds as the baseline has; None for the baseline's own.
+        remedy: the command that makes a right baseline.
 
     Raises:
-        BaselineError: it is of another.
+        BaselineError: the baseline is of another config.
     """
     if baseline.config != config_digest(config):
         raise BaselineError(f"{source}: the baseline of another config, or of other settings in it; {remedy}")
-
-
-def compare(config: LoadedConfig, baseline: Measurement, measured: Measured, source: str) -> Outcome:
-    """The outcome of a check of `config`."""
+    seeds = baseline.seeds if seeds_from is None else range(seeds_from, seeds_from + len(baseline.seeds))
+    measured = measure(config, seeds, options, listener)
     judged = judge(baseline, measured.measurement, thresholds(config.experiment.check))
     return Outcome(judged, baseline, measured.measurement, source, tuple(map(str, measured.failures)))
 

@@ -25,6 +25,7 @@ from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
     from gradlab.analysis.gate.outcome import Outcome
+    from gradlab.gate import Measured
 
 
 @handled
@@ -50,67 +51,61 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Compare gradient statistics with a baseline: exit code 1 where they regressed."""
-    _refuse(baseline, base_ref, update, force)
-    loaded = load_config(config, set_, quiet)
+    from gradlab.analysis.gate.change import REGRESSION
+    from gradlab.store.baseline import read_baseline, refuse_in_ci
 
-    from gradlab.gate import baseline_at, baseline_seeds, check_config, compare, measure
-    from gradlab.report.gate.plain import update_json
-    from gradlab.report.progress import ProgressDisplay
-    from gradlab.runner import Options
-    from gradlab.store.baseline import read_baseline, write_baseline
-
-    options = Options(workers, device.value)
-    overrides = [part for override in set_ or [] for part in ("--set", override)]
-    if update and baseline is not None:
-        with ProgressDisplay(open_console(stderr=True), quiet) as display:
-            measured = measure(loaded, baseline_seeds(loaded, seeds_from), options, display)
-        if measured.failures:
-            typer.echo("\n".join(f"failed: {failure}" for failure in measured.failures), err=True)
-            typer.echo(f"{baseline} is as it was: a baseline needs all its trials", err=True)
-            raise typer.Exit(EXIT_TRIALS_FAILED)
-        write_baseline(baseline, measured.measurement)
-        told = update_json(baseline, measured.measurement)
-        if json:
-            print_json(told)
-        elif not quiet:
-            typer.echo(told["headline"], err=True)
-        return
-
-    if baseline is not None:
-        remedy = "make it with: " + shlex.join(
-            ["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"]
-        )
-        source, known = str(baseline), read_baseline(baseline, remedy)
-    else:
-        remedy, source = "check out a revision with the same gradlab", str(base_ref)
-        arguments = [*overrides, *(["--seeds-from", str(seeds_from)] if seeds_from is not None else [])]
-        known = baseline_at(source, config, [*arguments, "--device", device.value], remedy)
-    check_config(loaded, known, source, remedy)
-    seeds = known.seeds if seeds_from is None else tuple(range(seeds_from, seeds_from + len(known.seeds)))
-    with ProgressDisplay(open_console(stderr=True), quiet) as display:
-        measured = measure(loaded, seeds, options, display)
-    outcome = compare(loaded, known, measured, source)
-    _report(outcome, config, junit, markdown, json)
-    if measured.failures:
-        raise typer.Exit(EXIT_TRIALS_FAILED)
-    if outcome.verdict == "regression":
-        raise typer.Exit(EXIT_REGRESSION)
-
-
-def _refuse(baseline: Path | None, base_ref: str | None, update: bool, force: bool) -> None:
-    """Refuse combinations of options that make no sense.
-
-    Raises:
-        UsageError: with what to do instead.
-    """
     if (baseline is None) == (base_ref is None):
         raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
     if update and baseline is None:
         raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
-    if update and not force and os.environ.get("CI", "").lower() not in {"", "0", "false"}:
-        raise UsageError(
-            "--update where CI is set: a baseline is made, reviewed and committed by people; or --force it"
+    if update and not force:
+        refuse_in_ci()
+    loaded = load_config(config, set_, quiet)
+    overrides = [part for override in set_ or [] for part in ("--set", override)]
+    remedy = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
+    known = None
+    if baseline is not None and not update:
+        known = read_baseline(baseline, f"make it with: {remedy}")
+
+    from gradlab import gate
+    from gradlab.report.progress import ProgressDisplay
+    from gradlab.runner import Options
+
+    options = Options(workers, device.value)
+    if baseline is not None and update:
+        with ProgressDisplay(open_console(stderr=True), quiet) as display:
+            measured = gate.measure(loaded, gate.baseline_seeds(loaded, seeds_from), options, display)
+        _write(baseline, measured, json, quiet)
+        return
+    if known is None:
+        seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
+        known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value])
+    with ProgressDisplay(open_console(stderr=True), quiet) as display:
+        outcome = gate.check(
+            loaded, known, str(baseline or base_ref), seeds_from, options, display, f"make it with: {remedy}"
         )
+    _report(outcome, config, junit, markdown, json)
+    if outcome.failures:
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+    if outcome.verdict == REGRESSION:
+        raise typer.Exit(EXIT_REGRESSION)
+
+
+def _write(baseline: Path, measured: Measured, json: bool, quiet: bool) -> None:
+    """Write a baseline and say so; leave the old one alone where trials failed."""
+    from gradlab.report.gate.plain import update_json
+    from gradlab.store.baseline import write_baseline
+
+    if measured.failures:
+        typer.echo("\n".join(f"failed: {failure}" for failure in measured.failures), err=True)
+        typer.echo(f"{baseline} is not written: a baseline needs all its trials", err=True)
+        raise typer.Exit(EXIT_TRIALS_FAILED)
+    write_baseline(baseline, measured.measurement)
+    told = update_json(baseline, measured.measurement)
+    if json:
+        print_json(told)
+    elif not quiet:
+        typer.echo(told["headline"], err=True)
 
 
 def _report(outcome: Outcome, config: Path, junit: Path | None, markdown: Path | None, json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gradlab.errors import BaselineError
+from gradlab.errors import BaselineError, UsageError
 from gradlab.store.atomic import write_text
 from gradlab.store.measurement import (
     END,
@@ -32,6 +33,16 @@ BASELINE_VERSION = 1
 
 MAX_BYTES = 2**28
 """The largest baseline that is read."""
+
+
+def refuse_in_ci() -> None:
+    """Keep a CI system from updating baselines, which would make every check pass.
+
+    Raises:
+        UsageError: the environment variable CI is set.
+    """
+    if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+        raise UsageError("where CI is set no baseline is updated: people make and review them (--force to insist)")
 
 
 def write_baseline(path: Path, measured: Measurement) -> None:

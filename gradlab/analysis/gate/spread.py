@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradlab.analysis.estimates import CONFIDENCE
-
-Reals = NDArray[np.float64]
+from gradlab.analysis.gate.samples import Reals, known
 
 
 def interval(old: Reals, new: Reals, paired: bool) -> tuple[float | None, float | None]:
@@ -27,7 +25,7 @@ def interval(old: Reals, new: Reals, paired: bool) -> tuple[float | None, float 
             return None, None
         center, error, freedom = gaps.mean(), gaps.std(ddof=1) / math.sqrt(len(gaps)), len(gaps) - 1.0
     else:
-        old, new = old[np.isfinite(old)], new[np.isfinite(new)]
+        old, new = known(old), known(new)
         if min(len(old), len(new)) < 2:
             return None, None
         parts = [old.var(ddof=1) / len(old), new.var(ddof=1) / len(new)]

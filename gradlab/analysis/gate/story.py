@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradlab.analysis.gate.change import REGRESSION, Change
-from gradlab.analysis.gate.judge import DIVERGED
 from gradlab.analysis.gate.names import layer_list, network_name
+from gradlab.analysis.gate.samples import DIVERGED
 from gradlab.store.measurement import FIRST, LOSSES, SHARES
 
 _SIGNALS = ("delta_rms", "weight_grad_norm")

@@ -1,0 +1,53 @@
+"""What only one of two measurements has: networks, layers, statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from gradlab.analysis.gate.change import REGRESSION, Change
+from gradlab.analysis.gate.matching import Match
+from gradlab.analysis.gate.names import layer_list, network_name
+from gradlab.store.measurement import END, WHOLE_NETWORK, Key, NetworkStatistics
+
+
+def missing(both: Sequence[Match], gone: Sequence[NetworkStatistics]) -> Iterator[Change]:
+    """Networks and layers of the baseline that are not there any more: regressions without a test."""
+    for network in gone:
+        yield _missing(network, Key(END, "network", WHOLE_NETWORK), "")
+    for match in both:
+        for layer, name in enumerate(match.baseline.layers, 1):
+            if layer not in match.layers:
+                yield _missing(match.baseline, Key(END, "layer", layer), name)
+
+
+def notes(both: Sequence[Match], added: Sequence[NetworkStatistics]) -> Iterator[str]:
+    """Networks and layers that are new, layers of another size, statistics that only one side has."""
+    for network in added:
+        yield f"new, not in the baseline: {network_name(network.settings)}"
+    for match in both:
+        where = f" ({network_name(match.now.settings)})" if match.now.settings else ""
+        yield from (note + where for note in _match_notes(match))
+
+
+def _missing(network: NetworkStatistics, key: Key, name: str) -> Change:
+    nothing = (None, None, None, None, None)
+    return Change(network.settings, key, name, None, *nothing, math.inf, REGRESSION, "missing")
+
+
+def _match_notes(match: Match) -> Iterator[str]:
+    known = set(match.layers.values())
+    added = [name for number, name in enumerate(match.now.layers, 1) if number not in known]
+    if added:
+        yield f"new, not in the baseline: layers {', '.join(added)}"
+    for old, new in match.layers.items():
+        if old and match.baseline.weight_counts[old - 1] != match.now.weight_counts[new - 1]:
+            before, after = match.baseline.weight_counts[old - 1], match.now.weight_counts[new - 1]
+            yield f"layer {match.now.layers[new - 1]} has {after:,} weights, had {before:,}"
+    expected = {key_now for key in match.baseline.values if (key_now := match.key_now(key))}
+    found = {key for key in match.now.values if key.layer in known}
+    for keys, told in ((expected - found, "not measured any more"), (found - expected, "new, not in the baseline")):
+        layers: dict[str, set[int]] = {}
+        for key in sorted(keys):
+            layers.setdefault(key.statistic, set()).add(key.layer)
+        yield from (f"{told}: {name} in layer {layer_list(sorted(own))}" for name, own in layers.items())
