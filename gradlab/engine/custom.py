@@ -17,20 +17,18 @@ from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo, TrialHistory
-from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS, scaled_norm
-from gradlab.engine.modules import (
-    as_outputs,
-    copied,
+from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS
+from gradlab.engine.module_statistics import (
+    Loss,
     float64_twin,
     gradient_statistics,
-    has_weight_matrix,
     unit_statistics,
-    watched,
-    weight_of,
+    weight_statistics,
 )
+from gradlab.engine.modules import as_outputs, copied, has_weight_matrix, watched, weight_of
 from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.probe import UNIT_STATISTICS
-from gradlab.engine.tasks import Task, example_losses, metric
+from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
@@ -175,15 +173,15 @@ class _CustomTraining:
 
     def _record(self, before: nn.Module, x: Tensor, y: Tensor, loss: float, random_state: Tensor) -> None:
         started = time.process_time()
-        kind, gradients = self.task.kind, self._float32_gradients()
+        mean, total = _pulled(self.task.kind, len(x)), _pulled(self.task.kind, 1)
         with torch.random.fork_rng(devices=[]):
-            twin, x64 = float64_twin(before.train(), x)
+            twin, batch = float64_twin(before.train(), (x, y), mean)
             torch.random.set_rng_state(random_state)
-            of_gradients, grad_norm = gradient_statistics(twin, x64, y, kind, gradients)
-            twin, probe = float64_twin(before.eval(), self.probe[0])
-            of_units = unit_statistics(twin, probe, self.probe[1], kind)
+            of_gradients, grad_norm = gradient_statistics(twin, batch, mean, len(x), self._float32_gradients())
+            twin, probe = float64_twin(before.eval(), self.probe, total)
+            of_units = unit_statistics(twin, probe, total)
             eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
-        of_weights = _weight_statistics(before, self.model if math.isfinite(loss) else None)
+        of_weights = weight_statistics(before, self.model if math.isfinite(loss) else None)
         names = [info.name for info in self.infos]
         self.rows.append(
             {name: of_gradients.get(name, {}) | of_units.get(name, {}) | of_weights[name] for name in names}
@@ -215,16 +213,13 @@ class _CustomTraining:
         return np.array([[row[layer].get(name, math.nan) for layer in layers] for row in self.rows], dtype=np.float64)
 
 
-def _weight_statistics(before: nn.Module, after: nn.Module | None) -> dict[str, dict[str, float]]:
-    """Norms of the weights and, where there was an update, how far it took them."""
-    new = {} if after is None else dict(after.named_modules())
-    result = {}
-    for name, module in before.named_modules():
-        if has_weight_matrix(module):
-            weight = weight_of(module).detach().double()[None]
-            norm = scaled_norm(weight)
-            result[name] = {"weight_norm": norm.item()}
-            if name in new:
-                change = weight_of(new[name]).detach().double()[None] - weight
-                result[name]["update_ratio"] = (scaled_norm(change) / norm).item()
-    return result
+def _pulled(kind: str, divisor: int) -> Loss:
+    """A scalar whose gradients are those of the sum of the examples' losses over `divisor`."""
+
+    def pulled(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        outputs = as_outputs(model(x))
+        signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / divisor).to(outputs.dtype)
+        return (outputs * signal).sum()
+
+    return pulled

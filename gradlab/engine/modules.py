@@ -1,20 +1,16 @@
-"""The layers of any `nn.Module`, found by running it: pre-activations, activations, and what is measured of them."""
+"""The layers of any `nn.Module`, found by running it: pre-activations, activations."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from gradlab.config.choices import ACTIVATIONS, Choice
 from gradlab.engine.activations import Activation, make_activation
-from gradlab.engine.measure import scaled_norm
-from gradlab.engine.tasks import loss_signal
 
 _NAMED: dict[type[nn.Module], tuple[str, dict[str, str]]] = {
     nn.Identity: ("linear", {}),
@@ -150,104 +146,6 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def float64_twin(model: nn.Module, x: Tensor) -> tuple[nn.Module, Tensor]:
-    """A copy of `model` in float64 with `x` to match; in its own precision where it can't run in float64."""
-    twin = copied(model).double()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            copied(twin)(x.double())
-    except (RuntimeError, TypeError, ValueError):
-        return copied(model), x
-    return twin, x.double()
-
-
-def gradient_statistics(
-    twin: nn.Module, x: Tensor, y: Tensor, kind: str, seen_by_float32: dict[str, Tensor | None]
-) -> tuple[dict[str, dict[str, float]], float]:
-    """Per layer name, the statistics of gradients on the minibatch x, y; and the norm over all parameters.
-
-    Args:
-        seen_by_float32: the gradient of each layer's weight that training computed; None where it computed none.
-    """
-    trainable = [parameter for parameter in twin.parameters() if parameter.requires_grad]
-    uses, pulled = _run(twin, x, y, kind, len(x))
-    biases = [use.module._parameters.get("bias") for use in uses]
-    wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
-    wanted += [bias for bias in biases if bias is not None]
-    wanted += trainable + [z for use in uses for z in use.preactivations]
-    found = dict(zip(map(id, wanted), torch.autograd.grad(pulled, wanted, allow_unused=True), strict=True))
-
-    def norm(tensors: Sequence[Tensor | None]) -> float:
-        gradients = [found.get(id(tensor)) for tensor in tensors]
-        parts = [scaled_norm(gradient.double()[None]) for gradient in gradients if gradient is not None]
-        return scaled_norm(torch.stack(parts, dim=1)).item() if parts else 0.0
-
-    result: dict[str, dict[str, float]] = {}
-    for use, bias in zip(uses, biases, strict=True):
-        weight_norm, delta = norm([weight_of(use.module)]), norm(use.preactivations) * math.sqrt(len(x))
-        exact, float32 = found.get(id(weight_of(use.module))), seen_by_float32.get(use.name)
-        row = {
-            "weight_grad_norm": weight_norm,
-            "log10_weight_grad_norm": _log10(weight_norm),
-            "delta_rms": delta,
-            "log10_delta_rms": _log10(delta),
-            "non_finite": 0.0 if float32 is None else float((~torch.isfinite(float32)).sum().item()),
-        }
-        if bias is not None:
-            row["bias_grad_norm"] = norm([bias])
-        if float32 is not None:
-            lost = torch.zeros_like(float32, dtype=torch.bool) if exact is None else (float32 == 0) & (exact != 0)
-            row["float32_zero_fraction"] = lost.double().mean().item()
-        result[use.name] = row
-    return result, norm(trainable)
-
-
-def unit_statistics(twin: nn.Module, x: Tensor, y: Tensor, kind: str) -> dict[str, dict[str, float]]:
-    """Per layer name, the statistics of units on the probe x, y, in eval mode; the last layer is the output."""
-    twin.eval()
-    uses, pulled = _run(twin, x, y, kind, 1)
-    tensors = [z for use in uses for z in use.preactivations]
-    gradients = dict(zip(map(id, tensors), torch.autograd.grad(pulled, tensors, allow_unused=True), strict=True))
-    rows = {use.name: _unit_row(use, gradients) for use in uses}
-    rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
-    return rows
-
-
-def _run(twin: nn.Module, x: Tensor, y: Tensor, kind: str, divisor: int) -> tuple[list[LayerUse], Tensor]:
-    """The layers that a forward pass uses, and a scalar whose gradients are those of the losses' sum over `divisor`."""
-    for module in twin.modules():
-        if has_weight_matrix(module):
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_()
-    with watched(twin) as uses:
-        output = twin(x)
-    outputs = as_outputs(output)
-    signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / divisor).to(outputs.dtype)
-    return uses, (outputs * signal).sum()
-
-
-def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str, float]:
-    z = torch.cat([use.by_unit(tensor.detach()).flatten(0, 1) for tensor in use.preactivations])
-    reached = torch.zeros(use.units, dtype=torch.bool, device=z.device)
-    for tensor in use.preactivations:
-        gradient = gradients[id(tensor)]
-        if gradient is not None:
-            reached |= (use.by_unit(gradient) != 0).flatten(0, 1).any(0)
-    row = {
-        "preactivation_rms": z.double().square().mean().sqrt().item(),
-        "zero_gradient_units": float((~reached).sum().item()),
-    }
-    activation = use.activation
-    if activation is None:
-        return row
-    u = torch.cat([use.by_unit(tensor).flatten(0, 1) for tensor in use.activation_inputs])
-    a = torch.cat([tensor.flatten() for tensor in use.activation_outputs]).double()
-    zero = activation.zero_derivative
-    row["dead_units"] = 0.0 if zero is None else float(zero(u).all(0).sum().item())
-    row["saturated_fraction"] = 0.0 if activation.saturated is None else activation.saturated(u).double().mean().item()
-    return row | {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
-
-
 def as_outputs(output: object) -> Tensor:
     """A model's output as [example, output]."""
     if not isinstance(output, Tensor):
@@ -264,7 +162,3 @@ def _activation(module: nn.Module) -> Activation:
     if getattr(module, "inplace", False):
         module.inplace = False  # type: ignore[assignment]
     return make_activation(Choice(type(module).__name__), module)
-
-
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else (-math.inf if value == 0 else math.nan)
