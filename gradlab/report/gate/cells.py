@@ -1,60 +1,72 @@
-"""A change as cells of a table, wherever the table is."""
+"""A change as cells of a table, wherever the table is, and text from elsewhere made fit for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from gradlab.analysis.gate.change import INCONCLUSIVE, Change
+from gradlab.analysis.gate.change import Change
 from gradlab.analysis.gate.names import network_name
 from gradlab.report.numbers import NOTHING, percent, power
 
-HEADERS = ("network", "layer", "step", "statistic", "baseline", "now", "change", "95 %", "verdict")
+MISSING = "missing"
+"""The reason of a change that has nothing to compare: a layer or a network is gone."""
+
+
+def printable(text: str) -> str:
+    """Text on one line without control characters: names and messages come from the user's files and code."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def cells(change: Change) -> Mapping[str, str]:
     """Every column's cell, by its header."""
-    values = (
-        network_name(change.network) or NOTHING,
-        f"{change.key.layer} {change.name}" if change.key.layer else NOTHING,
-        change.key.step if change.step is None else str(change.step),
-        change.key.statistic,
-        level(change, change.baseline),
-        level(change, change.now),
-        shift(change),
-        interval(change),
-        verdict(change),
-    )
-    return dict(zip(HEADERS, values, strict=True))
+    return {
+        "network": printable(network_name(change.network)) if change.network else NOTHING,
+        "layer": printable(f"{change.key.layer} {change.name}") if change.key.layer else NOTHING,
+        "step": _step(change),
+        "statistic": change.key.statistic,
+        "baseline": _level(change, change.baseline, change.zeros[0]),
+        "now": _level(change, change.now, change.zeros[1]),
+        "change": change.reason or _shift(change),
+        "95 %": _interval(change),
+        "verdict": change.verdict,
+        "needs": f"{change.seeds_needed} seeds" if change.seeds_needed else NOTHING,
+    }
 
 
-def level(change: Change, value: float | None) -> str:
-    """A mean: of a norm or loss as a number, of a share in per cent."""
-    return power(value) if change.logarithmic else percent(value)
+def table(changes: Sequence[Change]) -> dict[str, list[str]]:
+    """The columns of a table of changes, by their headers, without those in which nothing stands."""
+    rows = [cells(change) for change in changes]
+    columns = {header: [row[header] for row in rows] for header in rows[0]} if rows else {}
+    return {header: column for header, column in columns.items() if set(column) != {NOTHING}}
 
 
-def shift(change: Change) -> str:
-    """The ratio of means, or the difference of shares in points."""
-    return NOTHING if change.baseline is None or change.now is None else _shift(change, change.shift)
+def _step(change: Change) -> str:
+    if change.reason == MISSING:
+        return NOTHING
+    return change.key.step if change.step is None else str(change.step)
 
 
-def interval(change: Change) -> str:
+def _level(change: Change, value: float | None, zeros: int) -> str:
+    """A mean: of a norm or loss as a number, with the seeds that are not in it; of a share in per cent."""
+    if not change.logarithmic:
+        return percent(value)
+    return power(value) + (f" (0 in {zeros})" if zeros and value != -math.inf else "")
+
+
+def _shift(change: Change) -> str:
+    """The ratio of means, or the difference of shares in points of a hundred."""
+    if change.baseline is None or change.now is None:
+        return NOTHING
+    if not change.logarithmic:
+        return f"{100 * change.shift:+.1f} points"
+    return {-math.inf: "to 0", math.inf: "from 0"}.get(change.shift) or f"{power(change.shift)}x"
+
+
+def _interval(change: Change) -> str:
     """The change's 95 % interval."""
     if change.low is None or change.high is None:
         return NOTHING
-    return f"{_shift(change, change.low)} .. {_shift(change, change.high)}"
-
-
-def verdict(change: Change) -> str:
-    """The verdict, with its reason or what would settle it."""
-    if change.reason:
-        return f"{change.verdict}: {change.reason}"
-    if change.verdict == INCONCLUSIVE and change.seeds_needed:
-        return f"{change.verdict}: {change.seeds_needed} seeds would tell"
-    return change.verdict
-
-
-def _shift(change: Change, value: float) -> str:
     if not change.logarithmic:
-        return f"{100 * value:+.1f} %"
-    return "to 0" if value == -math.inf else "from 0" if value == math.inf else f"{power(value)}x"
+        return f"{100 * change.low:+.1f} .. {100 * change.high:+.1f}"
+    return f"{power(change.low)}x .. {power(change.high)}x"

@@ -1,61 +1,59 @@
-"""The outcome of a check as a JUnit report: a test case for each network and statistic."""
+"""The outcome of a check as a JUnit report: a test case for each statistic of each network."""
 
 from __future__ import annotations
 
-import re
 from xml.etree import ElementTree
 
-from gradlab.analysis.gate.change import REGRESSION, SAME, Change
+from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION, Change
 from gradlab.analysis.gate.names import network_name
-from gradlab.analysis.gate.outcome import Outcome
-from gradlab.report.gate.cells import cells
+from gradlab.analysis.gate.outcome import FAILED, Outcome
+from gradlab.report.gate import words
+from gradlab.report.gate.cells import printable
 
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SUITE = "gradlab check"
 
 
 def outcome_junit(outcome: Outcome) -> str:
-    """One `testsuite`; its cases fail where the statistic regressed in some layer at some step."""
-    cases: dict[tuple[str, str], list[Change]] = {}
+    """One `testsuite`: a case fails where its statistic regressed in any layer at any step."""
+    suite = ElementTree.Element("testsuite", name=_SUITE)
+    statistics: dict[str, list[Change]] = {}
     for change in outcome.judged.changes:
-        cases.setdefault((network_name(change.network), change.key.statistic), []).append(change)
-    suite = ElementTree.Element("testsuite", name="gradlab check")
-    failures = 0
-    for (network, statistic), changes in cases.items():
-        case = ElementTree.SubElement(suite, "testcase", classname=_text(f"gradlab.{network}"), name=_text(statistic))
-        found = [change for change in changes if change.verdict == REGRESSION]
-        doubtful = [change for change in changes if change.verdict not in {REGRESSION, SAME}]
-        if found:
-            failures += 1
-            message = f"{statistic} regressed in {len(found)} of {len(changes)} places"
-            ElementTree.SubElement(case, "failure", message=_text(message)).text = _lines(found)
-        if doubtful:
-            ElementTree.SubElement(case, "system-out").text = _lines(doubtful)
-    for failure in outcome.failures:
-        case = ElementTree.SubElement(suite, "testcase", classname="gradlab", name="trial")
-        ElementTree.SubElement(case, "error", message=_text(failure))
-    for attribute, count in {
+        of = f"[{network_name(change.network)}]" if change.network else ""
+        statistics.setdefault(f"{change.key.statistic}{of}", []).append(change)
+    for name, changes in statistics.items():
+        _add_statistic(suite, name, changes)
+    for number, failure in enumerate(words.failures(outcome), 1):
+        _add_text(_case(suite, f"failed trial {number}"), "error", failure, message=failure, type=FAILED)
+    counts = {
         "tests": len(suite),
-        "failures": failures,
-        "errors": len(outcome.failures),
+        "failures": len(suite.findall("testcase/failure")),
+        "errors": len(suite.findall("testcase/error")),
         "skipped": 0,
-    }.items():
-        suite.set(attribute, str(count))
-    output = ElementTree.SubElement(suite, "system-out")
-    output.text = _text("\n".join([outcome.headline, *_story(outcome), *outcome.notes]))
-    root = ElementTree.Element("testsuites")
+    }
+    told = [words.headline(outcome), *words.story_lines(outcome), *words.notes(outcome)]
+    _add_text(suite, "system-out", "\n".join(told))
+    root = ElementTree.Element("testsuites", name=_SUITE)
     root.append(suite)
+    for element in (root, suite):
+        element.attrib.update({name: str(count) for name, count in counts.items()})
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _story(outcome: Outcome) -> list[str]:
-    return [f"{network}: {sentence}" for network, told in outcome.story.items() for sentence in told]
+def _add_statistic(suite: ElementTree.Element, name: str, changes: list[Change]) -> None:
+    case = _case(suite, name)
+    regressed, open_ = ([change for change in changes if change.verdict == word] for word in (REGRESSION, INCONCLUSIVE))
+    if regressed:
+        told = "\n".join(map(words.in_words, regressed))
+        message = f"{len(regressed)} of {len(changes)} regressed, the worst: {words.in_words(regressed[0])}"
+        _add_text(case, "failure", told, message=message, type=REGRESSION)
+    if open_:
+        _add_text(case, "system-out", "\n".join(map(words.in_words, open_)))
 
 
-def _lines(changes: list[Change]) -> str:
-    return _text("\n".join("  ".join(cells(change).values()) for change in changes))
+def _case(suite: ElementTree.Element, name: str) -> ElementTree.Element:
+    return ElementTree.SubElement(suite, "testcase", classname="gradlab.check", name=printable(name))
 
 
-def _text(text: str) -> str:
-    """Text without the characters that XML cannot hold."""
-    return _NOT_XML.sub("?", text)
+def _add_text(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> None:
+    ElementTree.SubElement(parent, tag, attributes).text = text

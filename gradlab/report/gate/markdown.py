@@ -1,39 +1,75 @@
-"""The outcome of a check as Markdown, for a pull request or a job's summary: everything that changed."""
+"""The outcome of a check as Markdown, for a pull request or a job's summary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from gradlab.analysis.gate.change import SAME
 from gradlab.analysis.gate.outcome import Outcome
-from gradlab.report.gate.cells import HEADERS, cells
+from gradlab.report.gate import words
+from gradlab.report.gate.cells import table
+from gradlab.report.numbers import count_of
 
-_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|!"})
+BUDGET = 12_000
+"""Bytes of each of the four lists in it. GitHub refuses comments over 65,536 characters, and drops the summary of a
+step, to which several checks may add, over 1 MiB."""
+
+LONGEST = 500
+"""Characters of a cell or sentence."""
+
+_ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|!~$&"})
+_LINKS = re.compile(r"(?i)(?<=www)\.|:(?=//)")
+_MENTIONS = re.compile(r"[@#]")
+_INVISIBLE = "\u2060"
+"""The word joiner."""
 
 
 def outcome_markdown(outcome: Outcome) -> str:
-    """The verdict, the sentences, a table of what regressed or may have."""
-    lines = ["## Gradient statistics", "", f"**{escaped(outcome.headline)}**", ""]
-    lines += [f"- failed: {escaped(failure)}" for failure in outcome.failures]
-    for network, told in outcome.story.items():
-        lines += [f"### {escaped(network)}", "", *(f"- {escaped(sentence)}" for sentence in told), ""]
-    offenders = [change for change in outcome.judged.changes if change.verdict != SAME]
-    if offenders:
-        rows = [cells(change) for change in offenders]
-        lines += [
-            _row(HEADERS),
-            _row(["---"] * len(HEADERS)),
-            *(_row([*map(escaped, row.values())]) for row in rows),
-            "",
-        ]
-    lines += [f"- note: {escaped(note)}" for note in outcome.notes]
-    return "\n".join(lines).rstrip() + "\n"
+    """The verdict, the sentences, a table of what regressed or may have; of each as much as there is room for."""
+    stories = [
+        "\n".join([*([f"### {escaped(network)}", ""] if network else []), *_listed(sentences)])
+        for network, sentences in words.stories(outcome)
+    ]
+    parts = [
+        "## Gradient statistics",
+        f"**{escaped(words.headline(outcome))}**",
+        "\n".join(_within(_listed(words.failures(outcome)), "failed trial")),
+        "\n\n".join(_within(stories, "network")),
+        "\n".join(_table(table([change for change in outcome.judged.changes if change.verdict != SAME]))),
+        "\n".join(_within(_listed(words.notes(outcome)), "note")),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return " ".join(text.split()).translate(_SPECIAL)
+    """A line of text that Markdown shows as it is: no markup, no HTML, no links, nobody mentioned, no issue linked."""
+    shown = (text if len(text) <= LONGEST else f"{text[:LONGEST]}...").translate(_ESCAPES)
+    return _MENTIONS.sub(rf"\\\g<0>{_INVISIBLE}", _LINKS.sub(r"\\\g<0>", shown))
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    return [f"- {escaped(line)}" for line in lines]
+
+
+def _table(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    if not columns:
+        return []
+    rows = zip(*([escaped(cell) for cell in column] for column in columns.values()), strict=True)
+    return [_row([*columns]), _row(["---"] * len(columns)), *_within(map(_row, rows), "change")]
 
 
 def _row(row: Sequence[str]) -> str:
     return f"| {' | '.join(row)} |"
+
+
+def _within(pieces: Iterable[str], what: str) -> list[str]:
+    """The first pieces, as many as the budget has room for, and how many more there are."""
+    room, shown, left_out = BUDGET, [], 0
+    for piece in pieces:
+        room -= len(piece.encode()) + 2
+        if room >= 0:
+            shown.append(piece)
+        else:
+            left_out += 1
+    return [*shown, f"\nand {count_of(left_out, f'more {what}')} (`--json` has all)"] if left_out else shown

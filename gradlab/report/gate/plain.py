@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from gradlab.analysis.estimates import power_of_ten
-from gradlab.analysis.gate.change import Change
+from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION, SAME, Change
 from gradlab.analysis.gate.names import network_name
 from gradlab.analysis.gate.outcome import Outcome
 from gradlab.report.numbers import count_of
@@ -26,6 +27,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "story": [{"network": name, "sentences": told} for name, told in outcome.story.items()],
         "failures": list(outcome.failures),
         "notes": list(outcome.notes),
+        "counts": {word: len(outcome.judged.of(word)) for word in (REGRESSION, INCONCLUSIVE, SAME)},
         "rows": [_row(change) for change in outcome.judged.changes],
     }
 
@@ -51,9 +53,15 @@ def update_json(path: Path, measured: Measurement) -> dict[str, Any]:
 
 
 def _row(change: Change) -> dict[str, Any]:
-    """A change; where it is logarithmic, `baseline`, `now`, `ratio`, `low` and `high` are the numbers themselves."""
-    natural = power_of_ten if change.logarithmic else _unchanged
-    shift = None if change.baseline is None or change.now is None else natural(change.shift)
+    """A change; of norms and losses, the numbers themselves, and under `log10` what a float cannot hold either."""
+    levels = {
+        "baseline": change.baseline,
+        "now": change.now,
+        "ratio" if change.logarithmic else "difference": None if math.isnan(change.shift) else change.shift,
+        "low": change.low,
+        "high": change.high,
+        "threshold": change.threshold if math.isfinite(change.threshold) else None,
+    }
     return {
         "network": dict(change.network),
         "layer": change.key.layer or None,
@@ -61,19 +69,13 @@ def _row(change: Change) -> dict[str, Any]:
         "step": change.step,
         "step_name": change.key.step,
         "statistic": change.key.statistic,
-        "baseline": natural(change.baseline),
-        "now": natural(change.now),
-        "ratio" if change.logarithmic else "difference": shift,
-        "low": natural(change.low),
-        "high": natural(change.high),
-        "threshold": natural(change.threshold),
+        "ratio": None,
+        "difference": None,
+        **({name: power_of_ten(value) for name, value in levels.items()} if change.logarithmic else levels),
+        "log10": levels if change.logarithmic else None,
         "p": change.p,
         "verdict": change.verdict,
         "reason": change.reason or None,
         "zeros": dict(zip(("baseline", "now"), change.zeros, strict=True)),
         "seeds_needed": change.seeds_needed,
     }
-
-
-def _unchanged(value: float | None) -> float | None:
-    return value
