@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "runner": TABLE_WING | {"engine", "theory", "executors", "tabulate"},
     "revision": {"store", "errors"},
     "gate": TABLE_WING | {"engine", "observe", "revision", "runner"},
+    "updating": set(),
+    "guard": TABLE_WING | {"engine", "gate", "report", "updating"},
+    "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
     "terminal": {"errors"},
     "commands": TABLE_WING | {"engine", "gate", "report", "runner", "terminal"},
     "cli": {"commands", "errors"},
@@ -34,7 +37,7 @@ MAY_IMPORT = {
 }
 """Part -> the parts that it may import, beside itself and the version in `gradlab` itself."""
 
-MAY_IMPORT_TORCH = {"engine", "runner", "gate"}
+MAY_IMPORT_TORCH = {"engine", "runner", "gate", "guard", "pytest_plugin"}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
