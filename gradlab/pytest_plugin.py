@@ -74,7 +74,7 @@ def gradlab_check(pytestconfig: pytest.Config) -> GradlabCheck:
         try:
             _check(pytestconfig.rootpath / config, pytestconfig.rootpath / baseline, overrides, seeds_from)
         except GradlabError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     return check
 
