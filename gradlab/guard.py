@@ -128,10 +128,9 @@ def _thresholds(own: Mapping[str, float] | None) -> dict[str, float]:
 
 def _seed_list(seeds: int | Sequence[int]) -> tuple[int, ...]:
     listed = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(int, seeds))
-    if len(set(listed)) < max(MIN_CHECK_SEEDS, len(listed)):
-        raise UsageError(
-            f"seeds: {MIN_CHECK_SEEDS} different ones at least; with fewer no change can be told from chance"
-        )
+    if len(set(listed)) < max(MIN_CHECK_SEEDS, len(listed)) or min(listed) < 0:
+        told = f"{MIN_CHECK_SEEDS} different ones at least, none below 0"
+        raise UsageError(f"seeds: {told}; with fewer no change can be told from chance")
     return listed
 
 
