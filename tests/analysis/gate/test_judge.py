@@ -160,6 +160,14 @@ def test_what_was_no_number_may_stay_so_or_become_one() -> None:
     assert norm(after(lambda logs: logs, ALL_NAN)).verdict == SAME
 
 
+def test_seeds_without_a_number_count_as_unchanged_beside_the_others() -> None:
+    lost = only(2, math.nan)
+    change = norm(after(lambda logs: lost(logs + 0.2), lost))
+    assert change.verdict == REGRESSION
+    assert change.shift == pytest.approx(0.2)
+    assert change.p == 4 * SMALLEST_P, "two pairs may be flipped at will"
+
+
 def test_another_seed_s_nan_is_a_new_one() -> None:
     change = norm(after(lambda logs: only(1, math.nan)(logs[::-1])[::-1], only(1, math.nan)))
     assert (change.verdict, change.reason) == (REGRESSION, "not a number")
