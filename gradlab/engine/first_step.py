@@ -50,7 +50,7 @@ def measure_first_step(model: nn.Module, inputs: Any, targets: Any, loss: DataLo
     """Measure a model, which stays as it is, and so do the random streams.
 
     Gradients are measured in the mode (training or evaluation) that the model is in, units in evaluation mode. What
-    the model draws (dropout) comes from the random streams as they are.
+    the model draws (dropout) comes from the random streams as they are. Hooks on parameters count for nothing.
 
     Args:
         inputs: a tensor, or several of them in a tuple or a mapping, with which the model is called.
@@ -59,6 +59,7 @@ def measure_first_step(model: nn.Module, inputs: Any, targets: Any, loss: DataLo
     Raises:
         UsageError: there is nothing to measure: no layers, layers without weights, a loss that is no scalar.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wrapped, since compiled code runs no hooks
     lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
     if lazy:
         raise UsageError(f"lazy layers have no weights yet ({', '.join(lazy[:3])}); give them their sizes")

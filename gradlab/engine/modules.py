@@ -55,7 +55,9 @@ class LayerUse:
     activation_outputs: list[Tensor] = field(default_factory=list)
 
     def by_unit(self, tensor: Tensor) -> Tensor:
-        """[example, position, unit] of an output of this layer."""
+        """[example, position, unit] of an output of this layer; a vector is that of one example."""
+        if tensor.ndim == 1:
+            tensor = tensor[None]
         if isinstance(self.module, _CHANNELS_SECOND):
             tensor = tensor.movedim(1, -1)
         return tensor.reshape(tensor.shape[0], -1, tensor.shape[-1])

@@ -76,6 +76,32 @@ def test_a_model_that_insists_on_float32_is_measured_in_float32() -> None:
         assert found.rows[name]["weight_grad_norm"] == pytest.approx(layer.weight.grad.norm().item(), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler uses what torch deprecates
+def test_a_compiled_model_is_measured_as_what_it_was_compiled_from() -> None:
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = gaussian(7, 5), torch.arange(7) % 3
+    assert measure(torch.compile(model), x, y) == measure(model, x, y)
+
+
+def test_a_layer_may_see_a_single_vector() -> None:
+    class Conditioned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.of_vector, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+            self.vector = nn.Parameter(gaussian(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.tanh(x + self.of_vector(self.vector)))  # type: ignore[no-any-return]
+
+    model, x, y = Conditioned(), gaussian(7, 5), torch.arange(7) % 3
+    row = measure(model, x, y).rows["of_vector"]
+    z = model.of_vector(model.vector).detach().double()
+    assert row["preactivation_rms"] == pytest.approx(z.square().mean().sqrt().item(), rel=1e-6)
+    F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
+    assert model.of_vector.weight.grad is not None
+    assert row["weight_grad_norm"] == pytest.approx(model.of_vector.weight.grad.norm().item(), rel=1e-6)
+
+
 # Where the gradient ends.
 
 
