@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench bench-gate clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -22,6 +22,9 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)  ## the stacked engine against a plain PyTorch loop
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stacked_engine.py
+
+bench-gate: $(INSTALLED)  ## can `gradlab check` be trusted? false alarms and planted bugs, counted
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gate
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
