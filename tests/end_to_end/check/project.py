@@ -61,8 +61,12 @@ class Project:
         """What the check says as JSON, and nothing else on stdout."""
         answer = self.check("--json", *options)
         assert answer.code == code, answer.stderr
-        found: dict[str, Any] = json.loads(answer.stdout)
+        found: dict[str, Any] = json.loads(answer.stdout, parse_constant=_no_json)
         return found
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def change(project: Project, *edits: tuple[str, str]) -> None:

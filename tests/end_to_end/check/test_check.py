@@ -55,6 +55,23 @@ def test_a_lost_gain_is_a_regression_in_words_and_numbers(project: Project) -> N
     assert row["p"] == 2 / 2**10
 
 
+def test_a_network_that_diverges_now_is_a_regression(project: Project) -> None:
+    change(project, ("GAIN = 1.0", "GAIN = float('inf')"))
+    answer = project.check()
+    assert answer.code == 1
+    assert "no numbers" in answer.stdout
+    rows = project.verdict(code=1)["rows"]
+    (diverged,) = (row for row in rows if row["statistic"] == "diverged")
+    assert (diverged["baseline"], diverged["now"], diverged["verdict"]) == (0, 1, "regression")
+    assert rows[0]["reason"] == "not a number"
+
+
+def test_a_network_that_always_diverged_may_go_on(project: Project) -> None:
+    change(project, ("GAIN = 1.0", "GAIN = float('inf')"))
+    assert project.check("--update").code == 0
+    assert project.check().code == 0
+
+
 def test_one_seed_of_ten_is_inconclusive_and_no_failure(project: Project) -> None:
     change(project, ONE_SEED)
     answer = project.check()
