@@ -14,6 +14,7 @@ from gradlab import __version__
 from gradlab.analysis.gate.judge import judge
 from gradlab.analysis.gate.names import network_name
 from gradlab.analysis.gate.outcome import Outcome
+from gradlab.config.dump import differing_settings, settings
 from gradlab.config.load import LoadedConfig
 from gradlab.config.schema import Check
 from gradlab.config.sweep import Trial, expand
@@ -23,7 +24,7 @@ from gradlab.errors import BaselineError
 from gradlab.observe import named_steps, network_statistics
 from gradlab.revision import measure_at
 from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
-from gradlab.store.baseline import from_text
+from gradlab.store.baseline_text import from_text
 from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
 
 DEFAULT_SEEDS = 10
@@ -103,7 +104,8 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
         "device": device.type,
         "threads": str(torch.get_num_threads()),
     }
-    return Measured(Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks)), tuple(failures))
+    measurement = Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks), settings(experiment))
+    return Measured(measurement, tuple(failures))
 
 
 def baseline_at(revision: str, config: Path, arguments: Sequence[str]) -> Measurement:
@@ -138,9 +140,13 @@ def check(
         BaselineError: the baseline is of another config.
     """
     if baseline.config != config_digest(config):
-        raise BaselineError(f"{source}: the baseline of another config, or of other settings in it; {remedy}")
+        told = differing_settings(baseline.settings, settings(config.experiment)) or "other settings"
+        raise BaselineError(f"{source}: the baseline of another config: {told}; {remedy}")
     seeds = baseline.seeds if seeds_from is None else range(seeds_from, seeds_from + len(baseline.seeds))
     measured = measure(config, seeds, options, listener)
+    failed = [failure.trial.point for failure in measured.failures]
+    networks = tuple(network for network in baseline.networks if network.settings not in failed)
+    baseline = replace(baseline, networks=networks)
     judged = judge(baseline, measured.measurement, thresholds(config.experiment.check))
     return Outcome(judged, baseline, measured.measurement, source, tuple(map(str, measured.failures)))
 

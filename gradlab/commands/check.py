@@ -52,20 +52,23 @@ def check(
 ) -> None:
     """Compare gradient statistics with a baseline: exit code 1 where they regressed."""
     from gradlab.analysis.gate.change import REGRESSION
-    from gradlab.store.baseline import read_baseline, refuse_in_ci
+    from gradlab.store.baseline import check_target, read_baseline, refuse_in_ci
 
     if (baseline is None) == (base_ref is None):
         raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
     if update and baseline is None:
         raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
-    if update and not force:
-        refuse_in_ci()
+    if baseline is not None and update:
+        check_target(baseline)
+        if not force:
+            refuse_in_ci()
     loaded = load_config(config, set_, quiet)
     overrides = [part for override in set_ or [] for part in ("--set", override)]
     remedy = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
+    remedy = f"make it with: {remedy}"
     known = None
     if baseline is not None and not update:
-        known = read_baseline(baseline, f"make it with: {remedy}")
+        known = read_baseline(baseline, remedy)
 
     from gradlab import gate
     from gradlab.report.progress import ProgressDisplay
@@ -81,9 +84,7 @@ def check(
         seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
         known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value])
     with ProgressDisplay(open_console(stderr=True), quiet) as display:
-        outcome = gate.check(
-            loaded, known, str(baseline or base_ref), seeds_from, options, display, f"make it with: {remedy}"
-        )
+        outcome = gate.check(loaded, known, str(baseline or base_ref), seeds_from, options, display, remedy)
     _report(outcome, config, junit, markdown, json)
     if outcome.failures:
         raise typer.Exit(EXIT_TRIALS_FAILED)
@@ -126,6 +127,8 @@ def _report(outcome: Outcome, config: Path, junit: Path | None, markdown: Path |
     if markdown is not None:
         write_text(markdown, outcome_markdown(outcome))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        typer.echo("\n".join(workflow_commands(outcome, config)), err=True)
+        place = Path(os.path.relpath(config, os.environ.get("GITHUB_WORKSPACE") or "."))
+        for line in workflow_commands(outcome, place):
+            typer.echo(line, err=True)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             append_text(Path(summary), outcome_markdown(outcome))

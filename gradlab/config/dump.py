@@ -1,14 +1,20 @@
-"""An experiment back to YAML, so that a run directory holds a config that loads."""
+"""An experiment back to settings: as YAML that loads, for run directories, and to tell two experiments apart."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from gradlab.config.document import shorten
 from gradlab.config.fields import SECTIONS
 from gradlab.config.positions import core_tag
 from gradlab.config.schema import Experiment, Section
+
+DIFFERENCES = 4
+"""Settings that a message about differing ones names."""
 
 
 class _CoreDumper(yaml.SafeDumper):
@@ -30,6 +36,28 @@ def to_yaml(experiment: Experiment) -> str:
         content["data"] = {key: value for key, value in experiment.data.given().items() if value is not None}
     text: str = yaml.dump(content, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=120)
     return text
+
+
+def settings(experiment: Experiment) -> dict[str, Any]:
+    """Section -> its settings, of everything that makes the trials of an experiment what they are but their seeds."""
+    sweep = {key: value for key, value in experiment.sweep.model_dump().items() if value}
+    return {name: _effective(getattr(experiment, name)) for name in SECTIONS} | {"sweep": sweep}
+
+
+def differing_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What is set otherwise in `new`, as `train.lr is 0.1, was 0.05`; the first few."""
+    told = []
+    for section in dict.fromkeys([*old, *new]):
+        before, now = old.get(section) or {}, new.get(section) or {}
+        for key in dict.fromkeys([*before, *now]) if before != now else ():
+            if before.get(key) != now.get(key):
+                told.append(f"{section}.{key} is {_written(now, key)}, was {_written(before, key)}")
+    more = f" and {len(told) - DIFFERENCES} more" if len(told) > DIFFERENCES else ""
+    return "; ".join(told[:DIFFERENCES]) + more
+
+
+def _written(section: Mapping[str, Any], key: str) -> str:
+    return shorten(json.dumps(section[key])) if key in section else "not set"
 
 
 def _effective(section: Section) -> dict[str, Any]:

@@ -12,10 +12,16 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gradlab.errors import SettingError
 
 RAISED = (Exception, SystemExit)
 """What the user's code may raise that is reported as its failure: leaving the program, too."""
+
+
+_LIBRARIES = (Path(torch.__file__).parent, Path(__file__).parents[1])
+"""Code that is not the user's own."""
 
 
 def load_function(setting: str, reference: str, directory: Path) -> Callable[..., Any]:
@@ -52,10 +58,15 @@ def contained() -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, with the file and line where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """An exception in one line, with the file and line where it was raised: in the user's own code, if it was there."""
+    raised = list(traceback.extract_tb(error.__traceback__))
+    frames = [frame for frame in raised if not _is_library(frame.filename)] or raised
     text = f"{type(error).__name__}: {' '.join(str(error).split())}" if str(error) else type(error).__name__
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
+
+
+def _is_library(filename: str) -> bool:
+    return any(Path(filename).is_relative_to(folder) for folder in _LIBRARIES)
 
 
 class _MissingFileError(Exception):

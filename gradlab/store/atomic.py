@@ -22,6 +22,7 @@ _REMEDIES = {
     errno.ENFILE: "the machine has too many files open: close some programs and run the same command again",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder with --out",
     errno.EEXIST: "a file stands where a folder is needed: choose another folder with --out",
+    errno.EISDIR: "a folder stands where a file is needed: name a file",
     errno.ENAMETOOLONG: "choose a shorter `name` in the config or a shorter --out",
 }
 _OTHER_REMEDY = "check the disk and run the same command again; finished trials are kept"

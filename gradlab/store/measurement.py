@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,12 +64,14 @@ class Measurement:
     Attributes:
         config: digest of the settings that matter to the numbers.
         made_by: gradlab, torch, device, threads.
+        settings: section of the config -> its settings, to say in which a baseline's config is another.
     """
 
     config: str
     made_by: Mapping[str, str]
     seeds: tuple[int, ...]
     networks: tuple[NetworkStatistics, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_logarithmic(statistic: str) -> bool:

@@ -117,7 +117,7 @@ def everything(label: str = LONG, failures: Sequence[str] = ()) -> Outcome:
             Key(LAST, "saturated_fraction", 2): 0.5,
             Key(LAST, "dead_units", 2): [0.75] * 3 + [0.0] * 7,
             Key(END, "final_eval_loss", WHOLE_NETWORK): math.nan,
-            Key(LAST, "update_ratio", 3): [math.nan] + [0.0] * 9,
+            Key(LAST, "activation_rms", 3): [math.nan] + [0.0] * 9,
         },
     )
     now_long = shifted(

@@ -154,7 +154,7 @@ def test_numbers_below_the_range_of_a_float_and_exact_zeros():
     half = found[Key(FIRST, "delta_rms", 2), 50]
     assert half["now"].endswith("e-403 (0 in 5)")
     assert half["change"] == "1.00x"
-    lost = found[Key("last", "update_ratio", 3), 50]
+    lost = found[Key("last", "activation_rms", 3), 50]
     assert lost["change"] == "not a number"
     gone = found[Key("end", "layer", 2), 3]
     assert {gone[header] for header in ("step", "baseline", "now", "95 %", "needs")} == {"-"}

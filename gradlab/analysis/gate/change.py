@@ -12,6 +12,9 @@ from gradlab.store.measurement import Key, is_logarithmic
 REGRESSION, INCONCLUSIVE, SAME = "regression", "inconclusive", "pass"
 """Verdicts: large and significant; large, but perhaps chance; neither."""
 
+MISSING, NOT_A_NUMBER = "missing", "not a number"
+"""Reasons for a regression that needs no test."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -30,7 +33,7 @@ class Change:
         p: the family-wise adjusted p-value; None where no test was needed or none was possible.
         threshold: how far `now` must be from `baseline` to matter (of a logarithm: log10 of the ratio).
         verdict: regression, inconclusive or pass.
-        reason: why it is a regression without a test: `missing`, `not a number`; empty otherwise.
+        reason: why it is a regression without a test; empty otherwise.
         zeros: how many seeds had an exact 0 in the baseline, and have now.
         seeds_needed: about how many seeds would settle it, where it is inconclusive.
     """

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION, SAME, Change
+from gradlab.analysis.gate.change import INCONCLUSIVE, NOT_A_NUMBER, REGRESSION, SAME, Change
 from gradlab.analysis.gate.matching import matches, seeds_pair_up
 from gradlab.analysis.gate.resampling import LEVEL, MaxTest
 from gradlab.analysis.gate.samples import Reals, Sample, known, samples, tested
@@ -86,7 +86,7 @@ def _change(sample: Sample, test: MaxTest, places: Sequence[int], paired: bool) 
         zeros=sample.zeros,
     )
     if sample.lost_numbers(paired):
-        return replace(change, verdict=REGRESSION, reason="not a number", p=None)
+        return replace(change, verdict=REGRESSION, reason=NOT_A_NUMBER, p=None)
     large = [place for place, column in zip(places, sample.columns, strict=True) if column.large]
     if not large:
         return change

@@ -38,16 +38,14 @@ class Outcome:
     @property
     def headline(self) -> str:
         """The verdict in one line."""
-        compared = f"{len(self.judged.changes):,} statistics of {_counted(len(self.baseline.networks), 'network')}"
         regressed, open_ = len(self.judged.of(REGRESSION)), len(self.judged.of(INCONCLUSIVE))
-        parts = [f"{regressed:,} regressed"] if regressed else []
-        parts += (
-            [f"{open_:,} {'may have' if regressed else 'may have changed, but perhaps by chance'}"] if open_ else []
-        )
-        found = ", ".join(parts) or "none regressed"
+        found = f"{regressed or 'none'} of {_counted(len(self.judged.changes), 'statistic')} regressed"
+        if open_:
+            found += f", {open_} may have"
         if self.failures:
             found = f"{_counted(len(self.failures), 'trial')} failed; {found}"
-        return f"{self.verdict}: of {compared} {found} against {self.source} ({self.how})"
+        networks = _counted(len(self.baseline.networks), "network")
+        return f"{self.verdict}: {found} ({networks}, against {self.source}; {self.how})"
 
     @property
     def how(self) -> str:

@@ -71,7 +71,12 @@ class Sample:
         return int((self.old == -np.inf).sum()), int((self.new == -np.inf).sum())
 
     def lost_numbers(self, paired: bool) -> bool:
-        """Whether there is no number now where there was one, in the statistic or in the gradient that it counts."""
+        """Whether there is no number now where there was one, in the statistic or in the gradient that it counts.
+
+        An update ratio is none where weights are 0, of which `weight_norm` tells.
+        """
+        if self.key.statistic == "update_ratio":
+            return False
         if self.key.statistic == "non_finite":
             before, now = self.old != 0, self.new != 0
         else:

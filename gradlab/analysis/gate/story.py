@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradlab.analysis.gate.change import REGRESSION, Change
+from gradlab.analysis.gate.change import MISSING, NOT_A_NUMBER, REGRESSION, Change
 from gradlab.analysis.gate.names import layer_list, network_name
 from gradlab.analysis.gate.samples import DIVERGED
-from gradlab.store.measurement import FIRST, LOSSES, SHARES
+from gradlab.store.measurement import FIRST, LOSSES, SHARES, WHOLE_NETWORK
 
 _SIGNALS = ("delta_rms", "weight_grad_norm")
 """The gradient on its way back, the plainer first: a delta doesn't depend on the layer's input."""
@@ -90,24 +90,16 @@ def _broken(found: Sequence[Change]) -> list[str]:
         return ["it is missing now"]
     if gone := [change for change in found if change.key.statistic == "layer"]:
         names = ", ".join(f"'{change.name}'" for change in gone)
-        told.append(
-            f"layer{'s' if len(gone) > 1 else ''} {names} of the baseline {'are' if len(gone) > 1 else 'is'} gone"
-        )
+        told.append(f"missing: layer{'s' if len(gone) > 1 else ''} {names} of the baseline")
     for change in found:
         if change.key.statistic == DIVERGED:
-            told.append(f"{change.now or 0:.0%} of the seeds diverge, {change.baseline or 0:.0%} did")
-    if lost := [change for change in found if change.reason == "not a number"]:
-        layers = sorted({change.key.layer for change in lost if change.key.layer})
+            told.append(f"{_percent(change.now)} of the seeds diverge, {_percent(change.baseline)} did")
+    if lost := [change for change in found if change.reason == NOT_A_NUMBER]:
+        layers = sorted({change.key.layer for change in lost} - {WHOLE_NETWORK})
         steps = [change.step for change in lost if change.step is not None]
-        where = (
-            f"in layers {layer_list(layers)}"
-            if len(layers) > 1
-            else f"in layer {layers[0]}"
-            if layers
-            else "in the loss"
-        )
-        when = f" from step {min(steps)} on" if steps else " at the end"
-        told.append(f"there are values that are no numbers {where}{when}")
+        where = [f"in {_numbered(layers)} from step {min(steps)} on"] if layers else []
+        where += ["in the final loss"] if any(change.key.layer == WHOLE_NETWORK for change in lost) else []
+        told.append(f"there are values that are no numbers {' and '.join(where)}")
     return told
 
 
@@ -123,21 +115,21 @@ def _at_step(changes: Sequence[Change], step: int) -> list[str]:
         if span := _span(here, share):
             changed = [change for change in here if change.key.statistic == share and change.key.layer in span.layers]
             before, now = (_average([getattr(change, side) for change in changed]) for side in ("baseline", "now"))
-            told.append(f"in {_layers(span)} {_WORDS[share]} went from {before:.0%} to {now:.0%}")
+            told.append(f"in {_numbered(span.layers)} {_WORDS[share]} went from {_percent(before)} to {_percent(now)}")
     signals = [(name, span) for name in _SIGNALS if (span := _span(here, name))]
     if signals:
         name, span = signals[0]
         what = "gradient" if name == "delta_rms" else "weight gradient"
-        told.append(f"{_downward(span)} the {what} is {times(span.shift)}")
+        told.append(f"{_downward(span)} the {what} is {times(span.shift)}{_later(changes, name, span)}")
     updates = _span(here, "update_ratio")
     if updates and not (signals and signals[0][1].layers == updates.layers) and not weights:
-        told.append(f"in {_layers(updates)} updates are {times(updates.shift)}")
+        told.append(f"in {_numbered(updates.layers)} updates are {times(updates.shift)}")
     return told
 
 
 def _when(found: Sequence[Change], steps: Sequence[int]) -> str:
     """Whether the change is there from the start, and so where to look for it."""
-    if any(change.reason == "missing" for change in found):
+    if any(change.reason == MISSING for change in found):
         return ""
     if (steps and steps[0] > 0) or not steps:
         since = f"first seen at step {steps[0]}" if steps else "only seen in the final loss"
@@ -164,25 +156,45 @@ def _span(changes: Sequence[Change], statistic: str) -> _Span | None:
 
 
 def _owner(span: _Span) -> str:
-    return "all" if span.everywhere else f"layer {span.layers[0]}'s" if len(span.layers) == 1 else f"{_layers(span)}:"
+    return (
+        "all"
+        if span.everywhere
+        else f"layer {span.layers[0]}'s"
+        if len(span.layers) == 1
+        else f"{_numbered(span.layers)}:"
+    )
 
 
 def _upward(span: _Span) -> str:
     if span.everywhere:
         return "in every layer"
-    return f"from layer {span.layers[0]} up" if span.up and len(span.layers) > 1 else f"in {_layers(span)}"
+    return f"from layer {span.layers[0]} up" if span.up and len(span.layers) > 1 else f"in {_numbered(span.layers)}"
 
 
 def _downward(span: _Span) -> str:
     if span.everywhere:
         return "in every layer"
-    return f"from layer {span.layers[-1]} down" if span.down and len(span.layers) > 1 else f"in {_layers(span)}"
+    return (
+        f"from layer {span.layers[-1]} down" if span.down and len(span.layers) > 1 else f"in {_numbered(span.layers)}"
+    )
 
 
-def _layers(span: _Span) -> str:
-    if span.everywhere and len(span.of) > 1:
-        return "all layers"
-    return f"layer{'s' if len(span.layers) > 1 else ''} {layer_list(span.layers)}"
+def _later(changes: Sequence[Change], statistic: str, span: _Span) -> str:
+    """By how much it changed at the last step, where that is a good deal more."""
+    last = max((change.step for change in changes if change.step is not None), default=None)
+    then = _span([change for change in changes if change.step == last], statistic)
+    if then is None or then.step == span.step or math.isinf(then.shift) or abs(then.shift) < abs(span.shift) + 0.2:
+        return ""
+    return f" at step {span.step}, {times(then.shift)} at step {then.step}"
+
+
+def _numbered(layers: Sequence[int]) -> str:
+    return f"layer{'s' if len(layers) > 1 else ''} {layer_list(layers)}"
+
+
+def _percent(share: float | None) -> str:
+    """A share as `25 %`."""
+    return f"{100 * (share or 0):.0f} %"
 
 
 def _average(values: Sequence[float | None]) -> float:

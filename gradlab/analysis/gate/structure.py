@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from gradlab.analysis.gate.change import REGRESSION, Change
+from gradlab.analysis.gate.change import MISSING, REGRESSION, Change
 from gradlab.analysis.gate.matching import Match
 from gradlab.analysis.gate.names import layer_list, network_name
 from gradlab.store.measurement import END, WHOLE_NETWORK, Key, NetworkStatistics
@@ -32,7 +32,7 @@ def notes(both: Sequence[Match], added: Sequence[NetworkStatistics]) -> Iterator
 
 def _missing(network: NetworkStatistics, key: Key, name: str) -> Change:
     nothing = (None, None, None, None, None)
-    return Change(network.settings, key, name, None, *nothing, math.inf, REGRESSION, "missing")
+    return Change(network.settings, key, name, None, *nothing, math.inf, REGRESSION, MISSING)
 
 
 def _match_notes(match: Match) -> Iterator[str]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from gradlab.analysis.gate.change import Change
+from gradlab.analysis.gate.change import MISSING, Change
 from gradlab.analysis.gate.names import network_name
 from gradlab.report.numbers import NOTHING, percent, power
-
-MISSING = "missing"
-"""The reason of a change that has nothing to compare: a layer or a network is gone."""
 
 
 def printable(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gradlab.analysis.gate.change import Change
+from gradlab.analysis.gate.change import MISSING, Change
 from gradlab.analysis.gate.outcome import Outcome
-from gradlab.report.gate.cells import MISSING, cells, printable
+from gradlab.report.gate.cells import cells, printable
 from gradlab.report.numbers import NOTHING
 
 

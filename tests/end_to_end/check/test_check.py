@@ -123,6 +123,22 @@ def test_a_baseline_of_another_config(project: Project) -> None:
     assert f"--baseline {project.baseline} --update" in answer.stderr
 
 
+def test_swept_settings_of_any_kind_name_their_networks(project: Project) -> None:
+    configure(project, "sweep: {grid: {train.lr: [0.1, 1e-7], model.kwargs.width: [8, 9], train.optimizer: [adam]}}")
+    assert project.check("--update").code == 0
+    found = project.verdict(code=0)
+    assert found["notes"] == []
+    networks = [row["network"] for row in found["rows"] if row["statistic"] == "final_eval_loss"]
+    expected = [(rate, width) for rate in (0.1, 1e-7) for width in (8, 9)]
+    assert sorted((one["train.lr"], one["model.kwargs.width"]) for one in networks) == sorted(expected)
+    change(project, LOST_GAIN)
+    fresh = Project(Path(shutil.copytree(project.folder, project.folder.parent / "fresh")))
+    assert {row["network"]["train.lr"] for row in fresh.verdict(code=1)["rows"] if row["verdict"] != "pass"} == {
+        0.1,
+        1e-7,
+    }
+
+
 def test_what_doesn_t_change_the_networks_needs_no_new_baseline(project: Project) -> None:
     project.config.write_text(project.config.read_text().replace("guarded", "renamed").replace("seeds: 2", "seeds: 7"))
     assert project.check().code == 0
