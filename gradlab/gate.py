@@ -24,11 +24,12 @@ from gradlab.errors import BaselineError
 from gradlab.observe import named_steps, network_statistics
 from gradlab.revision import measure_at
 from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
+from gradlab.store.baseline import check_target, write_baseline
 from gradlab.store.baseline_text import from_text
 from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
 
-DEFAULT_SEEDS = 10
-"""Seeds of a new baseline at least: with two to spare, a seed in which nothing changes doesn't hide a change."""
+DEFAULT_SEEDS = 12
+"""Seeds of a new baseline at least: with three to spare, seeds in which nothing changes don't hide a change."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,35 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
         for point in points
         if all(histories[trial.trial_id].error is None for trial in point)
     ]
-    made_by = {
+    measurement = Measurement(
+        config_digest(config), made_by(device.type), tuple(seeds), tuple(networks), settings(experiment)
+    )
+    return Measured(measurement, tuple(failures))
+
+
+def made_by(device: str) -> dict[str, str]:
+    """What numbers depend on beside the config: to be named where it differs from a baseline's."""
+    return {
         "gradlab": __version__,
         "torch": torch.__version__,
-        "device": device.type,
+        "device": device,
         "threads": str(torch.get_num_threads()),
     }
-    measurement = Measurement(config_digest(config), made_by, tuple(seeds), tuple(networks), settings(experiment))
-    return Measured(measurement, tuple(failures))
+
+
+def make_baseline(
+    config: LoadedConfig, path: Path, seeds_from: int | None, options: Options, listener: Listener
+) -> Measured:
+    """Measure a config's networks and write their baseline; where trials failed, what is there stays as it is.
+
+    Raises:
+        UsageError: something else than a baseline stands at `path`.
+    """
+    check_target(path)
+    measured = measure(config, baseline_seeds(config, seeds_from), options, listener)
+    if not measured.failures:
+        write_baseline(path, measured.measurement)
+    return measured
 
 
 def baseline_at(revision: str, config: Path, arguments: Sequence[str]) -> Measurement:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 import operator
 import os
 import warnings
@@ -14,10 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import ValidationError
-from rich.console import Console
 from torch import Tensor, nn
 
-from gradlab import __version__, gate
+from gradlab import gate
 from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION
 from gradlab.analysis.gate.judge import judge
 from gradlab.analysis.gate.matching import matches, seeds_pair_up
@@ -26,15 +23,13 @@ from gradlab.config.schema import MIN_CHECK_SEEDS, Check
 from gradlab.engine.draws import weight_print
 from gradlab.engine.first_step import DataLoss, FirstStep, forked_streams, measure_first_step
 from gradlab.errors import BaselineError, UsageError
-from gradlab.report.gate.console import print_outcome
+from gradlab.observe import compared
+from gradlab.report.gate.console import report_text
 from gradlab.store.baseline import read_baseline, refuse_in_ci, write_baseline
-from gradlab.store.measurement import FIRST, SHARES, Key, Measurement, NetworkStatistics
+from gradlab.store.measurement import FIRST, LOGARITHMIC, SHARES, Key, Measurement, NetworkStatistics
 from gradlab.updating import REMEDY, UPDATE, update_asked
 
 _REMEDY = f"{REMEDY}, {UPDATE}=1 in the environment or update=True"
-
-_STATISTICS = ("weight_grad_norm", "delta_rms", "activation_rms", "weight_norm", *SHARES)
-"""What is compared of every layer."""
 
 
 class GradientRegression(AssertionError):  # noqa: N818  a failed assertion, not an error
@@ -77,7 +72,7 @@ def check_gradients(
         loss: output and targets -> the mean over the batch, a scalar.
         baseline: a JSON file.
         update: write the baseline instead. None: if `GRADLAB_UPDATE` is set, as `pytest --gradlab-update` does.
-        seeds: a count (0, 1, ...) or a list, 8 at least; without meaning for a module.
+        seeds: a count (0, 1, ...) or a list, 9 at least; without meaning for a module.
         thresholds: statistic -> the ratio of means, or the step in a share, that matters, other than the defaults of
             `check:` in a config.
 
@@ -105,13 +100,6 @@ def check_gradients(
     if outcome.verdict == INCONCLUSIVE:
         warnings.warn(report_text(outcome), InconclusiveWarning, stacklevel=2)
     return outcome
-
-
-def report_text(outcome: Outcome) -> str:
-    """The report that `gradlab check` prints, as plain text."""
-    text = io.StringIO()
-    print_outcome(Console(file=text, force_terminal=False, no_color=True), outcome)
-    return text.getvalue().strip()
 
 
 def _thresholds(own: Mapping[str, float] | None) -> dict[str, float]:
@@ -151,14 +139,8 @@ def _measure(
             if not isinstance(made, nn.Module):
                 raise UsageError(f"model: must return a torch.nn.Module, not {type(made).__name__}")
             samples.append(measure_first_step(made, inputs, targets, loss, examples))
-    made_by = {
-        "gradlab": __version__,
-        "torch": torch.__version__,
-        "device": samples[0].device,
-        "threads": str(torch.get_num_threads()),
-    }
     what = f"{'a module' if single else 'a function that makes models'} on {_described(inputs)}; {_described(targets)}"
-    return Measurement(what, made_by, seeds, (_network(samples),))
+    return Measurement(what, gate.made_by(samples[0].device), seeds, (_network(samples),))
 
 
 def _network(samples: Sequence[FirstStep]) -> NetworkStatistics:
@@ -170,9 +152,9 @@ def _network(samples: Sequence[FirstStep]) -> NetworkStatistics:
         layers=tuple(layer.name for layer in layers),
         steps={FIRST: 0},
         values={
-            Key(FIRST, statistic, number): np.array([_value(sample, number, statistic) for sample in samples])
+            Key(FIRST, statistic, number): np.array([_compared(sample, number, statistic) for sample in samples])
             for number, layer in enumerate(layers, 1)
-            for statistic in _STATISTICS
+            for statistic in (*LOGARITHMIC, *SHARES)
             if all(statistic in sample.rows[layer.name] for sample in samples)
         },
         weight_prints=np.array([sample.weight_prints for sample in samples]).T,
@@ -181,16 +163,10 @@ def _network(samples: Sequence[FirstStep]) -> NetworkStatistics:
     )
 
 
-def _value(sample: FirstStep, number: int, statistic: str) -> float:
-    """A statistic of a layer as `NetworkStatistics.values` has it."""
+def _compared(sample: FirstStep, number: int, statistic: str) -> float:
     layer = sample.layers[number - 1]
-    row = sample.rows[layer.name]
-    if f"log10_{statistic}" in row:
-        return row[f"log10_{statistic}"]
-    if statistic not in SHARES:
-        return math.log10(row[statistic]) if row[statistic] > 0 else -math.inf if row[statistic] == 0 else math.nan
-    parts = {"dead_units": layer.units, "zero_gradient_units": layer.units, "non_finite": layer.weight_count}
-    return row[statistic] / (parts.get(statistic) or 1)
+    row = {name: np.array([value]) for name, value in sample.rows[layer.name].items()}
+    return float(compared(statistic, row, [layer])[0])
 
 
 def _check_comparable(known: Measurement, now: Measurement, path: Path) -> None:

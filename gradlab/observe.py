@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.config.dump import as_json
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import TrialHistory
+from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.errors import UsageError
 from gradlab.store.measurement import (
     END,
     FIRST,
     LAST,
+    LOGARITHMIC,
     LOSSES,
     MIDDLE,
     SHARES,
@@ -24,13 +26,8 @@ from gradlab.store.measurement import (
 
 Reals = NDArray[np.float64]
 
-_LOGARITHMS_OF = {"weight_grad_norm": "log10_weight_grad_norm", "delta_rms": "log10_delta_rms"}
-"""Statistics whose logarithm is measured, too, below the range of float64."""
-
 _AT_FIRST_ONLY = ("weight_norm",)
 """Statistics that are compared at the first step alone: later they say nothing that updates don't."""
-
-_STATISTICS = (*_LOGARITHMS_OF, "activation_rms", "update_ratio", *_AT_FIRST_ONLY, *SHARES)
 
 
 def named_steps(steps: int, every: int) -> dict[str, int]:
@@ -57,7 +54,7 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
     first = histories[0]
     values: dict[Key, Reals] = {}
     for name, step in steps.items():
-        for statistic in _STATISTICS:
+        for statistic in (*LOGARITHMIC, *SHARES):
             if statistic in _AT_FIRST_ONLY and name != FIRST:
                 continue
             table = np.stack([_at_step(history, statistic, step) for history in histories])
@@ -68,7 +65,7 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
         finals = np.array([history.finals[loss] for history in histories])
         values[Key(END, loss, WHOLE_NETWORK)] = _log10(finals)
     return NetworkStatistics(
-        settings=dict(trials[0].point),
+        settings=as_json(dict(trials[0].point)),
         layers=tuple(info.name for info in first.layers),
         steps=steps,
         values=values,
@@ -78,19 +75,32 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
     )
 
 
+def compared(statistic: str, values: Mapping[str, Reals], layers: Sequence[LayerInfo]) -> Reals:
+    """A statistic as a check compares it, [layer]: the logarithm of a norm, the share that a count makes.
+
+    Args:
+        values: what was measured, by column of the layers table, [layer].
+    """
+    if f"log10_{statistic}" in values:
+        return values[f"log10_{statistic}"]
+    if statistic not in SHARES:
+        return _log10(values[statistic])
+    counted = {"non_finite": [info.weight_count for info in layers], "saturated_fraction": [1] * len(layers)}
+    shares: Reals = values[statistic] / np.array(counted.get(statistic) or [info.units or 1 for info in layers])
+    return shares
+
+
 def _at_step(history: TrialHistory, statistic: str, step: int) -> Reals:
     """A statistic of all layers at a step, [layer]; NaN where the trial had diverged before."""
     if step not in history.steps:
         return np.full(len(history.layers), np.nan)
-    found: Reals = history.layer_values[_LOGARITHMS_OF.get(statistic, statistic)][history.steps.index(step)]
-    if statistic in _LOGARITHMS_OF:
-        return found
-    counted: Reals = np.ones(len(history.layers))
-    if statistic in {"dead_units", "zero_gradient_units"}:
-        counted = np.array([info.units or 1 for info in history.layers], float)
-    elif statistic == "non_finite":
-        counted = np.array([info.weight_count for info in history.layers], float)
-    return found / counted if statistic in SHARES else _log10(found)
+    record = history.steps.index(step)
+    values = {
+        name: history.layer_values[name][record]
+        for name in (statistic, f"log10_{statistic}")
+        if name in history.layer_values
+    }
+    return compared(statistic, values, history.layers)
 
 
 def _log10(values: Reals) -> Reals:

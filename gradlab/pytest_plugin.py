@@ -88,21 +88,21 @@ def _check(config: Path, baseline: Path, overrides: Sequence[str], seeds_from: i
     from gradlab import gate
     from gradlab.analysis.gate.change import INCONCLUSIVE, SAME
     from gradlab.config.load import load
-    from gradlab.guard import InconclusiveWarning, report_text
+    from gradlab.guard import InconclusiveWarning
+    from gradlab.report.gate.console import report_text
     from gradlab.report.progress import ProgressDisplay
     from gradlab.runner import Options
-    from gradlab.store.baseline import read_baseline, refuse_in_ci, write_baseline
+    from gradlab.store.baseline import read_baseline, refuse_in_ci
 
     options, listener = Options(workers=1), ProgressDisplay(Console(stderr=True), quiet=True)
     loaded, threads = load(config, overrides), torch.get_num_threads()
     try:
         if update_asked():
             refuse_in_ci()
-            measured = gate.measure(loaded, gate.baseline_seeds(loaded, seeds_from), options, listener)
+            measured = gate.make_baseline(loaded, baseline, seeds_from, options, listener)
             if measured.failures:
                 told = [f"failed: {failure}" for failure in measured.failures]
                 pytest.fail("\n".join([*told, f"{baseline} is not written: it needs all its trials"]), pytrace=False)
-            write_baseline(baseline, measured.measurement)
             return
         known = read_baseline(baseline, REMEDY)
         outcome = gate.check(loaded, known, str(baseline), seeds_from, options, listener, REMEDY)

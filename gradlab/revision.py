@@ -97,7 +97,12 @@ def _moved(path: Path, top: Path, root: Path) -> Path | None:
 
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)  # noqa: S603, S607
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(folder), *arguments],  # noqa: S607
+            capture_output=True,
+            check=False,
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        )
     except FileNotFoundError:
         raise BaselineError("--base-ref needs git, which is not installed") from None
     if done.returncode:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gradlab.analysis.gate.outcome import Outcome
     from gradlab.gate import Measured
 
+MAX_FIRST_SEED = 2**62
+"""The last of the seeds that follow is one, too."""
+
 
 @handled
 def check(
@@ -38,7 +41,8 @@ def check(
     update: Annotated[bool, typer.Option("--update", help="Write the baseline instead of comparing with it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Update even where the variable CI is set.")] = False,
     seeds_from: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Draw seeds N, N+1, ... instead of the baseline's.")
+        int | None,
+        typer.Option(min=0, max=MAX_FIRST_SEED, metavar="N", help="Draw seeds N, N+1, ... instead of the baseline's."),
     ] = None,
     base_ref: Annotated[
         str | None, typer.Option(metavar="REF", help="Compare with the code of this git revision, run here and now.")
@@ -52,16 +56,14 @@ def check(
 ) -> None:
     """Compare gradient statistics with a baseline: exit code 1 where they regressed."""
     from gradlab.analysis.gate.change import REGRESSION
-    from gradlab.store.baseline import check_target, read_baseline, refuse_in_ci
+    from gradlab.store.baseline import read_baseline, refuse_in_ci
 
     if (baseline is None) == (base_ref is None):
         raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
     if update and baseline is None:
         raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
-    if baseline is not None and update:
-        check_target(baseline)
-        if not force:
-            refuse_in_ci()
+    if update and not force:
+        refuse_in_ci("; --force insists")
     loaded = load_config(config, set_, quiet)
     overrides = [part for override in set_ or [] for part in ("--set", override)]
     remedy = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
@@ -77,8 +79,8 @@ def check(
     options = Options(workers, device.value)
     if baseline is not None and update:
         with ProgressDisplay(open_console(stderr=True), quiet) as display:
-            measured = gate.measure(loaded, gate.baseline_seeds(loaded, seeds_from), options, display)
-        _write(baseline, measured, json, quiet)
+            measured = gate.make_baseline(loaded, baseline, seeds_from, options, display)
+        _tell_update(baseline, measured, json, quiet)
         return
     if known is None:
         seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
@@ -92,16 +94,14 @@ def check(
         raise typer.Exit(EXIT_REGRESSION)
 
 
-def _write(baseline: Path, measured: Measured, json: bool, quiet: bool) -> None:
-    """Write a baseline and say so; leave the old one alone where trials failed."""
+def _tell_update(baseline: Path, measured: Measured, json: bool, quiet: bool) -> None:
+    """Say that a baseline was written, or why it was not."""
     from gradlab.report.gate.plain import update_json
-    from gradlab.store.baseline import write_baseline
 
     if measured.failures:
         typer.echo("\n".join(f"failed: {failure}" for failure in measured.failures), err=True)
         typer.echo(f"{baseline} is not written: a baseline needs all its trials", err=True)
         raise typer.Exit(EXIT_TRIALS_FAILED)
-    write_baseline(baseline, measured.measurement)
     told = update_json(baseline, measured.measurement)
     if json:
         print_json(told)

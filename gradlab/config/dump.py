@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,17 @@ def to_yaml(experiment: Experiment) -> str:
 def settings(experiment: Experiment) -> dict[str, Any]:
     """Section -> its settings, of everything that makes the trials of an experiment what they are but their seeds."""
     sweep = {key: value for key, value in experiment.sweep.model_dump().items() if value}
-    return {name: _effective(getattr(experiment, name)) for name in SECTIONS} | {"sweep": sweep}
+    found: dict[str, Any] = {name: _effective(getattr(experiment, name)) for name in SECTIONS}
+    return {name: as_json(section) for name, section in (found | {"sweep": sweep}).items()}
+
+
+def as_json(value: Any) -> Any:
+    """Settings as JSON holds them: numbers that it doesn't know by their names, `inf` and `nan`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    return {str(key): as_json(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def differing_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -219,8 +219,9 @@ class Diagnosis(Section):
         return self
 
 
-MIN_CHECK_SEEDS = 8
-"""Below so many seeds no change can be significant at 1 %: 8 pairs have 256 patterns of signs, 7 have 128."""
+MIN_CHECK_SEEDS = 9
+"""Fewer seeds can't make any change significant at 0.5 %: 9 pairs have 512 patterns of signs, two of which are as
+extreme as can be; 8 have 256."""
 
 Ratio = Annotated[float, Field(gt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -230,7 +231,7 @@ class Check(Section):
     """How large a change must be for `gradlab check` to matter: a ratio of geometric means, or a step in a share."""
 
     seeds: int | None = Field(
-        None, ge=MIN_CHECK_SEEDS, le=10_000, description="seeds of a new baseline (the config's own, and 10 at least)"
+        None, ge=MIN_CHECK_SEEDS, le=10_000, description="seeds of a new baseline (the config's own, and 12 at least)"
     )
     weight_grad_norm: Ratio = 1.25
     delta_rms: Ratio = 1.25

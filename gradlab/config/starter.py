@@ -75,7 +75,7 @@ diagnosis:                      # thresholds of the words in the summary
   saturated: 0.5                # where more than this share of (unit, example) pairs is saturated
 
 check:                          # how large a change matters to `gradlab check`: a ratio of means, a step in a share
-                                # its `seeds`, 8 or more, are those of a new baseline: the config's, or 10 at least
+                                # its `seeds`, 9 or more, are those of a new baseline: the config's, or 12 at least
   weight_grad_norm: 1.25        # weight gradient of a layer
   delta_rms: 1.25               # gradient of an example's loss by the layer's pre-activations
   activation_rms: 1.25          # outputs of the layer

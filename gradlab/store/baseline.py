@@ -14,14 +14,17 @@ MAX_BYTES = 2**28
 """The largest baseline that is read."""
 
 
-def refuse_in_ci() -> None:
+def refuse_in_ci(otherwise: str = "") -> None:
     """Keep a CI system from updating baselines, which would make every check pass.
+
+    Args:
+        otherwise: how to insist.
 
     Raises:
         UsageError: the environment variable CI is set.
     """
     if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
-        raise UsageError("where CI is set no baseline is updated: people make and review them (--force to insist)")
+        raise UsageError(f"where CI is set no baseline is updated: people make and review them{otherwise}")
 
 
 def check_target(path: Path) -> None:

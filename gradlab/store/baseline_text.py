@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gradlab.config.schema import MAX_SEED
 from gradlab.errors import BaselineError
 from gradlab.store.measurement import (
+    ALWAYS,
     END,
     LOGARITHMIC,
     LOSSES,
@@ -72,7 +74,7 @@ def from_text(text: str, source: str, remedy: str) -> Measurement:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))[:200]
         raise BaselineError(f"{source}: a damaged baseline ({place}: {fault['msg']}); {remedy}") from None
-    except (ValueError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise BaselineError(f"{source}: a damaged baseline ({error}); {remedy}") from None
 
 
@@ -89,7 +91,7 @@ class _NetworkPart(_Part):
     settings: dict[str, Any]
     layers: list[str] = Field(min_length=1)
     weights: list[_Count]
-    steps: dict[str, _Count] = Field(min_length=1)
+    steps: dict[Literal["first", "middle", "last"], _Count] = Field(min_length=1)
     diverged: _Count | list[_Count | None] | None = None
     weight_prints: dict[str, _Values]
     statistics: dict[str, dict[str, dict[str, _Values] | _Values]] = Field(min_length=1)
@@ -100,7 +102,7 @@ class _File(_Part):
     made_by: dict[str, str]
     config: str
     settings: dict[str, Any] = {}
-    seeds: list[_Count] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(min_length=1)
     networks: list[_NetworkPart] = Field(min_length=1)
 
 
@@ -215,62 +217,73 @@ def _measurement(file: _File) -> Measurement:
     if len(set(file.seeds)) < count:
         raise ValueError("a seed stands twice")
     networks = tuple(_network(part, count) for part in file.networks)
+    named = [json.dumps(_plain(part.settings), sort_keys=True) for part in file.networks]
+    if len(set(named)) < len(named):
+        raise ValueError("a network stands twice")
     return Measurement(file.config, file.made_by, tuple(file.seeds), networks, _plain(file.settings))
 
 
 def _network(part: _NetworkPart, count: int) -> NetworkStatistics:
-    values: dict[Key, NDArray[np.float64]] = {}
-    for step, statistics in part.statistics.items():
-        if step not in {*part.steps, END}:
-            raise ValueError(f"it names no step '{step[:20]}'")
-        for statistic, found in statistics.items():
-            if (statistic not in LOSSES) if not isinstance(found, dict) else (statistic not in (*LOGARITHMIC, *SHARES)):
-                raise ValueError(f"unknown statistic '{statistic[:40]}'")
-            by_layer = found if isinstance(found, dict) else {str(WHOLE_NETWORK): found}
-            for layer, numbers in by_layer.items():
-                key = Key(step, statistic, _layer(layer, part.layers, statistic))
-                values[key] = _numbers(numbers, count, is_logarithmic(statistic))
-    for step in part.steps:
-        for number in range(1, len(part.layers) + 1):
-            if Key(step, LOGARITHMIC[0], number) not in values:
-                raise ValueError(f"it lacks {LOGARITHMIC[0]} of layer {number} at step '{step[:20]}'")
-    if len(part.weights) != len(part.layers):
-        raise ValueError("weights are not counted for every layer")
-    rows = [part.weight_prints.get(str(index + 1), "nan") for index in range(len(part.layers))]
+    numbers = [str(number) for number in range(1, len(part.layers) + 1)]
     diverged = part.diverged if isinstance(part.diverged, list) else [part.diverged] * count
     if len(diverged) != count:
         raise ValueError("diverged does not list every seed")
+    if len(part.weights) != len(numbers) or sorted(part.weight_prints) != sorted(numbers):
+        raise ValueError("weights or weight_prints are not those of its layers")
+    values = {key: _numbers(found, count, key.statistic) for key, found in _statistics(part, numbers).items()}
+    for step in part.steps:
+        for number in range(1, len(numbers) + 1):
+            for statistic in ALWAYS:
+                if Key(step, statistic, number) not in values:
+                    raise ValueError(f"it lacks {statistic} of layer {number} at step '{step}'")
     return NetworkStatistics(
-        _plain(part.settings),
-        tuple(part.layers),
-        part.steps,
-        values,
-        np.array([_numbers(row, count, False) for row in rows]),
-        tuple(part.weights),
-        tuple(diverged),
+        settings=_plain(part.settings),
+        layers=tuple(part.layers),
+        steps=part.steps,
+        values=values,
+        weight_prints=np.array([_numbers(part.weight_prints[number], count, _PRINTS) for number in numbers]),
+        weight_counts=tuple(part.weights),
+        diverged=tuple(diverged),
     )
 
 
-def _layer(text: str, layers: Sequence[str], statistic: str) -> int:
-    if statistic in LOSSES:
-        return WHOLE_NETWORK
-    if not text.isdecimal() or len(text) > 6 or not 1 <= int(text) <= len(layers):
-        raise ValueError(f"{statistic} names no layer: {text[:20]}")
-    return int(text)
+def _statistics(part: _NetworkPart, numbers: Sequence[str]) -> dict[Key, _Values]:
+    """What a network's statistics say, where they are those of a step, layer or network that there is."""
+    found: dict[Key, _Values] = {}
+    for step, statistics in part.statistics.items():
+        for statistic, values in statistics.items():
+            if isinstance(values, dict):
+                if step not in part.steps or statistic not in (*LOGARITHMIC, *SHARES):
+                    raise ValueError(f"it has no '{statistic[:40]}' of layers at '{step[:20]}'")
+                if unknown := values.keys() - set(numbers):
+                    raise ValueError(f"{statistic} names no layer: {min(unknown)[:20]}")
+                found |= {Key(step, statistic, int(number)): by_seed for number, by_seed in values.items()}
+            elif step == END and statistic in LOSSES:
+                found[Key(step, statistic, WHOLE_NETWORK)] = values
+            else:
+                raise ValueError(f"it has no '{statistic[:40]}' at '{step[:20]}'")
+    return found
 
 
-def _numbers(found: _Values, count: int, logarithmic: bool) -> NDArray[np.float64]:
+_PRINTS = "weight_prints"
+
+
+def _numbers(found: _Values, count: int, statistic: str) -> NDArray[np.float64]:
     numbers = found if isinstance(found, list) else [found] * count
     if len(numbers) != count:
-        raise ValueError(f"{len(numbers)} values for {count} seeds")
-    return np.array([_value(number, logarithmic) for number in numbers])
+        raise ValueError(f"{len(numbers)} values of {statistic} for {count} seeds")
+    return np.array([_value(number, statistic) for number in numbers])
 
 
-def _value(number: _Number, logarithmic: bool) -> float:
+def _value(number: _Number, statistic: str) -> float:
     if isinstance(number, str):
+        if statistic in SHARES and number == "inf":
+            raise ValueError(f"{statistic} is infinite")
         return float(number)
-    if not logarithmic:
+    if statistic == _PRINTS:
         return float(number)
-    if number < 0:
-        raise ValueError(f"a norm or loss is negative: {str(number)[:20]}")
+    if number < 0 or (statistic in SHARES and number > 1):
+        raise ValueError(f"{statistic} is {str(number)[:20]}")
+    if statistic in SHARES:
+        return float(number)
     return -math.inf if number == 0 else float(Decimal(number).log10())

@@ -15,6 +15,9 @@ LOGARITHMIC = ("weight_grad_norm", "delta_rms", "activation_rms", "update_ratio"
 SHARES = ("dead_units", "zero_gradient_units", "saturated_fraction", "non_finite")
 """Statistics of a layer that are shares, of its units, of (unit, example) pairs or of gradient entries."""
 
+ALWAYS = ("weight_grad_norm", "delta_rms", "non_finite")
+"""Statistics that every layer has at every step."""
+
 LOSSES = ("final_train_loss", "final_eval_loss")
 """Statistics of a whole network after training, compared as logarithms."""
 

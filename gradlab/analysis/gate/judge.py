@@ -45,7 +45,7 @@ class Verdict:
 def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, float]) -> Verdict:
     """Compare two measurements.
 
-    A statistic regresses where its change is significant, at a family-wise error of 1 % over everything that is
+    A statistic regresses where its change is significant, at a family-wise error below 1 % over everything that is
     compared, and large enough to matter; or where it is no number any more, or is not there.
 
     Args:
@@ -57,11 +57,11 @@ def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, floa
     compared = [sample for match in both for sample in samples(match, thresholds)]
     exact = True
     if compared:
-        owners = [owner for owner, sample in enumerate(compared) for _ in sample.columns]
-        test = tested([column for sample in compared for column in sample.columns], paired)
+        columns = [(owner, column) for owner, sample in enumerate(compared) for column in sample.columns(paired)]
+        test = tested([column for _, column in columns], paired)
         exact = test.exact
         places: dict[int, list[int]] = {}
-        for place, owner in enumerate(owners):
+        for place, (owner, _) in enumerate(columns):
             places.setdefault(owner, []).append(place)
         changes += [_change(sample, test, places[owner], paired) for owner, sample in enumerate(compared)]
     return Verdict(tuple(sorted(changes, key=_worst_first)), paired, exact, tuple(notes(both, added)))
@@ -70,14 +70,17 @@ def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, floa
 def _change(sample: Sample, test: MaxTest, places: Sequence[int], paired: bool) -> Change:
     """What became of a statistic, given the places of its columns in the test."""
     match, key = sample.match, sample.key
-    low, high = interval(sample.old, sample.new, paired)
+    old, new = sample.averaged(paired)
+    low, high = interval(old, new, paired)
+    if not (len(known(old)) and len(known(new))):
+        old, new = sample.old, sample.new
     change = Change(
         network=match.baseline.settings,
         key=key,
         name="" if key.layer == WHOLE_NETWORK else match.now.layers[match.layers[key.layer] - 1],
         step=match.baseline.steps.get(key.step),
-        baseline=_mean(sample.old),
-        now=_mean(sample.new),
+        baseline=_mean(old),
+        now=_mean(new),
         low=low,
         high=high,
         p=float(test.p[places[0]]),
@@ -87,7 +90,7 @@ def _change(sample: Sample, test: MaxTest, places: Sequence[int], paired: bool) 
     )
     if sample.lost_numbers(paired):
         return replace(change, verdict=REGRESSION, reason=NOT_A_NUMBER, p=None)
-    large = [place for place, column in zip(places, sample.columns, strict=True) if column.large]
+    large = [place for place, column in zip(places, sample.columns(paired), strict=True) if column.large]
     if not large:
         return change
     place = min(large, key=lambda place: float(test.p[place]))

@@ -55,15 +55,20 @@ class Sample:
     new: Reals
     threshold: float
 
-    @property
-    def columns(self) -> list[Column]:
+    def averaged(self, paired: bool) -> tuple[Reals, Reals]:
+        """The values that can be averaged, of pairs those of which both can; NaN for the others, `[seed]` each."""
+        old, new = np.isfinite(self.old), np.isfinite(self.new)
+        if paired:
+            old = new = old & new
+        return np.where(old, self.old, np.nan), np.where(new, self.new, np.nan)
+
+    def columns(self, paired: bool) -> list[Column]:
         """The statistic where it can be averaged; of a norm that is 0 for some seeds, also for which."""
-        old, new = (np.where(np.isfinite(side), side, np.nan) for side in (self.old, self.new))
-        values = Column(old, new, self.threshold)
+        values = Column(*self.averaged(paired), self.threshold)
         if not any(self.zeros):
             return [values]
-        old, new = ((side == -np.inf).astype(np.float64) for side in (self.old, self.new))
-        return [values, Column(old, new, SEED_SHARE)]
+        zeros = ((self.old == -np.inf).astype(np.float64), (self.new == -np.inf).astype(np.float64))
+        return [values, Column(*zeros, SEED_SHARE)]
 
     @property
     def zeros(self) -> tuple[int, int]:
@@ -81,7 +86,9 @@ class Sample:
             before, now = self.old != 0, self.new != 0
         else:
             before, now = (np.isnan(side) | (side == np.inf) for side in (self.old, self.new))
-        return bool((now & ~before).any()) if paired else bool(now.any() and not before.any())
+        if paired:
+            return bool((now & ~before).any())
+        return bool(now.any() and not before.any()) or bool(now.all() and not before.all())
 
 
 def samples(match: Match, thresholds: Mapping[str, float]) -> Iterator[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -84,3 +85,10 @@ def _say_indented(console: Console, sentence: str) -> None:
 def _say_more(console: Console, count: int, what: str) -> None:
     if count > 0:
         say(console, f"and {count_of(count, f'more {what}')} (--json has all)", "dim")
+
+
+def report_text(outcome: Outcome) -> str:
+    """The report that `gradlab check` prints, as plain text."""
+    text = io.StringIO()
+    print_outcome(Console(file=text, force_terminal=False, no_color=True), outcome)
+    return text.getvalue().strip()
