@@ -17,7 +17,7 @@ from gradlab.runner import Options
 from gradlab.store.baseline_text import from_text, to_text
 from gradlab.store.measurement import Measurement
 
-SEEDS = 10
+SEEDS = 12
 """Seeds of a baseline and of a check."""
 
 HERE_ALONE = Options(workers=1, device="cpu")

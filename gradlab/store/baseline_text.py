@@ -17,8 +17,11 @@ from gradlab.errors import BaselineError
 from gradlab.store.measurement import (
     ALWAYS,
     END,
+    FIRST,
+    LAST,
     LOGARITHMIC,
     LOSSES,
+    MIDDLE,
     SHARES,
     WHOLE_NETWORK,
     Key,
@@ -91,7 +94,7 @@ class _NetworkPart(_Part):
     settings: dict[str, Any]
     layers: list[str] = Field(min_length=1)
     weights: list[_Count]
-    steps: dict[Literal["first", "middle", "last"], _Count] = Field(min_length=1)
+    steps: dict[str, _Count] = Field(min_length=1)
     diverged: _Count | list[_Count | None] | None = None
     weight_prints: dict[str, _Values]
     statistics: dict[str, dict[str, dict[str, _Values] | _Values]] = Field(min_length=1)
@@ -230,6 +233,8 @@ def _network(part: _NetworkPart, count: int) -> NetworkStatistics:
         raise ValueError("diverged does not list every seed")
     if len(part.weights) != len(numbers) or sorted(part.weight_prints) != sorted(numbers):
         raise ValueError("weights or weight_prints are not those of its layers")
+    if unknown := part.steps.keys() - {FIRST, MIDDLE, LAST}:
+        raise ValueError(f"it names no step: {min(unknown)[:20]}")
     values = {key: _numbers(found, count, key.statistic) for key, found in _statistics(part, numbers).items()}
     for step in part.steps:
         for number in range(1, len(numbers) + 1):

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from gradlab.errors import BaselineError, MachineError, UsageError
 from gradlab.store.baseline import read_baseline, refuse_in_ci, write_baseline
 from gradlab.store.baseline_text import from_text, to_text
-from gradlab.store.measurement import LOGARITHMIC, LOSSES, SHARES, Key, Measurement, NetworkStatistics
+from gradlab.store.measurement import ALWAYS, LOGARITHMIC, LOSSES, SHARES, Key, Measurement, NetworkStatistics
 from tests.analysis.gate.measurements import edited, measurement, replaced
 
 REMEDY = "make it with: gradlab check c.yaml --baseline b.json --update"
@@ -39,7 +39,7 @@ def networks(draw: st.DrawFn, seeds: int) -> NetworkStatistics:
     values = {
         Key(step, statistic, layer + 1): row(logarithms if statistic in LOGARITHMIC else shares)
         for step in steps
-        for statistic in {LOGARITHMIC[0], *draw(st.lists(st.sampled_from([*LOGARITHMIC, *SHARES]), max_size=3))}
+        for statistic in {*ALWAYS, *draw(st.lists(st.sampled_from([*LOGARITHMIC, *SHARES]), max_size=3))}
         for layer in range(len(layers))
     }
     return NetworkStatistics(

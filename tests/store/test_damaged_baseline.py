@@ -64,13 +64,43 @@ def test_truncated_at_any_byte() -> None:
         refusal(TEXT[:end])
 
 
+def test_without_any_one_of_its_lines() -> None:
+    """As after a bad merge: it is refused, or a check names what it lacks; what is left is compared."""
+    named = [f'"{name}":' for name in ("gradlab", "torch", "device", "threads", "data", "model", "train", "diverged")]
+    for number, line in enumerate(LINES):
+        try:
+            found = from_text("".join(LINES[:number] + LINES[number + 1 :]), "b.json", REMEDY)
+        except BaselineError:
+            continue
+        notes = judge(found, WHOLE, THRESHOLDS).notes
+        assert any("new, not in the baseline" in note for note in notes) or line.split()[0] in named, line
+
+
+def test_with_lines_of_another_baseline_before_or_behind_its_own() -> None:
+    """Both sides of a merge were kept; JSON as such takes the last in silence."""
+    other = to_text(measurement(network(layers=2, seeds=2, stream=1, settings=WHOLE.networks[0].settings)))
+    for number, (line, theirs) in enumerate(zip(LINES, other.splitlines(keepends=True), strict=True)):
+        if line != theirs:
+            assert_refused_or_whole("".join([*LINES[:number], theirs, *LINES[number:]]))
+            assert_refused_or_whole("".join([*LINES[: number + 1], theirs, *LINES[number + 1 :]]))
+
+
 def test_with_any_character_replaced() -> None:
-    """It is refused or read, and that is all."""
+    """It is refused, or read as the baseline that it then is, and compared."""
     chosen = random.Random(0)  # noqa: S311
     for place in range(len(TEXT)):
         other = chosen.choice('0123456789"{}[],:.-e \n\0aé')
         with suppress(BaselineError):
             judge(from_text(TEXT[:place] + other + TEXT[place + 1 :], "b.json", REMEDY), WHOLE, THRESHOLDS)
+
+
+def assert_refused_or_whole(text: str) -> None:
+    """A text that isn't refused says what the baseline said."""
+    try:
+        found = from_text(text, "b.json", REMEDY)
+    except BaselineError:
+        return
+    assert to_text(found) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -115,7 +145,7 @@ def test_a_later_version_is_said_to_be_one() -> None:
 
 NORMS = ['"-inf"', '"x"', "true", "null", "{}", "[]", "[1]", "[1, 2, 3]", "[1, null]", "[[1], [2]]", "NaN", "Infinity"]
 NORMS += ["-Infinity", "-1", "-1e-999999999", "1e99999999999999999999", "1e-99999999999999999999", "1.e5", "1" * 5000]
-SHARES = ["NaN", "1" * 400, "[0.1]", "true"]
+SHARES = ["NaN", "-0.1", "1.1", "1e999999999", '"inf"', "1" * 400, "[0.1]", "true", "[0.1, -5]"]
 
 
 @pytest.mark.parametrize("number", NORMS, ids=lambda number: number[:20])
@@ -137,7 +167,9 @@ def test_fields_of_another_type(field: str, value: Any) -> None:
     refusal(with_(field, value))
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1, 2], [0, 0], ["0", "1"], [0, -1], [0, 1.0], [0, True], [0, None]])
+@pytest.mark.parametrize(
+    "seeds", [[0], [0, 1, 2], [0, 0], ["0", "1"], [0, -1], [0, 1.0], [0, True], [0, 10**30], [0, None]]
+)
 def test_seeds_that_are_none(seeds: list[Any]) -> None:
     refusal(with_("seeds", seeds))
 
@@ -161,6 +193,7 @@ def test_seeds_that_are_none(seeds: list[Any]) -> None:
         ("steps", {}),
         ("steps", {"first": 0}),
         ("steps", {"frist": 0, "middle": 10, "last": 19}),
+        ("steps", {"first": 0, "middle": 10, "last": 19, "extra": 30}),
         ("steps", {"first": "0", "middle": 10, "last": 19}),
         ("steps", {"first": -1, "middle": 10, "last": 19}),
         ("diverged", []),
@@ -169,26 +202,41 @@ def test_seeds_that_are_none(seeds: list[Any]) -> None:
         ("diverged", [1, 1.0]),
         ("diverged", "no"),
         ("weight_prints", ABSENT),
+        ("weight_prints", {}),
         ("weight_prints", []),
+        ("weight_prints", {"1": [1, 2]}),
         ("weight_prints", {"1": [1, 2], "2": [1]}),
+        ("weight_prints", {"1": [1, 2], "2": [1, 2], "3": [1, 2]}),
+        ("weight_prints", {"1": [1, 2], "two": [1, 2]}),
         ("statistics", ABSENT),
         ("statistics", {}),
         ("statistics", []),
         ("statistics", {"first": {}}),
+        ("statistics.first", ABSENT),
         ("statistics.later", {"delta_rms": {"1": 1, "2": 1}}),
         ("statistics.first.gradient", {"1": 1, "2": 1}),
+        ("statistics.first.delta_rms", ABSENT),
+        ("statistics.first.delta_rms", {}),
         ("statistics.first.delta_rms", [1, 2]),
+        ("statistics.first.final_train_loss", [1, 2]),
         ("statistics.first.delta_rms.0", [1, 2]),
         ("statistics.first.delta_rms.3", [1, 2]),
+        ("statistics.first.delta_rms.01", [1, 2]),
         ("statistics.first.delta_rms.-1", [1, 2]),
         ("statistics.first.delta_rms.x", [1, 2]),
         ("statistics.first.delta_rms.²", [1, 2]),
         ("statistics.end.final_train_loss", {"1": 1, "2": 1}),
+        ("statistics.end.delta_rms", {"1": 1, "2": 1}),
         ("more", 1),
     ],
 )
 def test_networks_that_are_none(field: str, value: Any) -> None:
     refusal(with_(f"networks.0.{field}", value))
+
+
+def test_a_network_that_stands_twice() -> None:
+    content = json.loads(TEXT)
+    refusal(with_("networks", content["networks"] * 2))
 
 
 def test_unknown_fields() -> None:

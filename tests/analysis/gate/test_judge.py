@@ -28,7 +28,6 @@ NORM = "weight_grad_norm"
 SMALLEST_P = 2 / 2**SEEDS
 
 ZERO = only(SEEDS, -math.inf)
-ALL_NAN = only(SEEDS, math.nan)
 
 
 def judged(now: Measurement, baseline: Measurement | None = None) -> Verdict:
@@ -118,67 +117,6 @@ def test_seeds_that_are_said_to_settle_it_do() -> None:
     more = measurement(network(seeds=needed))
     now = edited(more, lambda logs: logs + np.resize(scatter, needed), [NORM], [2], [FIRST])
     assert judge(more, now, THRESHOLDS).verdict == REGRESSION
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "verdict"),
-    [
-        (ZERO, ZERO, SAME),
-        (ZERO, None, REGRESSION),
-        (None, ZERO, REGRESSION),
-        (ZERO, only(9, -math.inf), INCONCLUSIVE),
-        (None, only(1, -math.inf), INCONCLUSIVE),
-        (None, only(8, -math.inf), REGRESSION),
-        (only(5, -math.inf), only(5, -math.inf), SAME),
-    ],
-)
-def test_zeros(before: Edit | None, now: Edit | None, verdict: str) -> None:
-    """0 is as good as 0, and different from everything else; whether that is chance, the seeds must tell."""
-    assert norm(after(now or (lambda logs: logs), before)).verdict == verdict
-
-
-def test_to_zero_and_from_zero_are_infinitely_far() -> None:
-    there, back = norm(after(ZERO)), norm(after(lambda logs: logs, ZERO))
-    assert (there.shift, back.shift) == (-math.inf, math.inf)
-    assert there.severity == back.severity == math.inf
-    assert (there.zeros, back.zeros) == ((0, SEEDS), (SEEDS, 0))
-    assert there.p == back.p == SMALLEST_P
-    assert (there.low, there.high) == (None, None)
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf])
-@pytest.mark.parametrize("seeds", [1, SEEDS])
-def test_what_is_no_number_any_more_is_a_regression_without_a_test(number: float, seeds: int) -> None:
-    change = norm(after(only(seeds, number)))
-    assert (change.verdict, change.reason, change.p) == (REGRESSION, "not a number", None)
-    assert change.severity == math.inf
-
-
-def test_what_was_no_number_may_stay_so_or_become_one() -> None:
-    assert norm(after(ALL_NAN, ALL_NAN)).verdict == SAME
-    assert norm(after(only(3, math.nan), only(3, math.nan))).verdict == SAME
-    assert norm(after(lambda logs: logs, ALL_NAN)).verdict == SAME
-
-
-def test_seeds_without_a_number_count_as_unchanged_beside_the_others() -> None:
-    lost = only(2, math.nan)
-    change = norm(after(lambda logs: lost(logs + 0.2), lost))
-    assert change.verdict == REGRESSION
-    assert change.shift == pytest.approx(0.2)
-    assert change.p == 4 * SMALLEST_P, "two pairs may be flipped at will"
-
-
-def test_another_seed_s_nan_is_a_new_one() -> None:
-    change = norm(after(lambda logs: only(1, math.nan)(logs[::-1])[::-1], only(1, math.nan)))
-    assert (change.verdict, change.reason) == (REGRESSION, "not a number")
-
-
-def test_a_gradient_entry_that_is_no_number_is_one_too_many() -> None:
-    """However small a share of the entries it is."""
-    clean = edited(measurement(), only(SEEDS, 0.0), ["non_finite"])
-    verdict = judge(clean, edited(clean, only(1, 1e-6), ["non_finite"], [2], [FIRST]), THRESHOLDS)
-    (change,) = verdict.of(REGRESSION)
-    assert (change.key, change.reason) == (Key(FIRST, "non_finite", 2), "not a number")
 
 
 def test_seeds_that_diverge() -> None:

@@ -1,4 +1,4 @@
-"""The promise of the gate: where nothing has changed, any alarm at all comes in one of a hundred checks at most."""
+"""The promise of the gate: where nothing has changed, alarms of any kind come no more often than its level says."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lower_bound(alarms: int, checks: int) -> float:
 
 @DRAWS
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("count", [8, 9])
+@pytest.mark.parametrize("count", [9, 10])
 def test_of_all_arrangements_of_any_pairs_so_many_alarm(draw: Draw, seed: int, count: int) -> None:
     """No simulation: given the sizes, the signs are all that chance decides, and these are all of them."""
     pairs = draw(np.random.default_rng(seed), count)
@@ -56,12 +56,12 @@ def test_of_all_arrangements_of_any_pairs_so_many_alarm(draw: Draw, seed: int, c
 
 @DRAWS
 def test_of_all_arrangements_of_any_two_samples_so_many_alarm(draw: Draw) -> None:
-    both = draw(np.random.default_rng(0), 10)
-    choices = [np.isin(np.arange(10), places) for places in itertools.combinations(range(10), 5)]
+    both = draw(np.random.default_rng(0), 11)
+    choices = [np.isin(np.arange(11), places) for places in itertools.combinations(range(11), 5)]
     alarms = sum(permutation_test(both[~chosen], both[chosen], SLACK).p.min() <= LEVEL for chosen in choices)
     assert alarms <= LEVEL * len(choices)
     if draw is not mostly_zero:
-        assert alarms == 2, "each of two halves on either side"
+        assert alarms == int(LEVEL * len(choices))
 
 
 @DRAWS
@@ -69,7 +69,7 @@ def test_true_changes_elsewhere_raise_no_false_alarms(draw: Draw) -> None:
     """Strong control: the alarms that count are those of the statistics that haven't changed."""
     random, checks = np.random.default_rng(1), 3000
     shift = np.array([0, 0, 0, 0, 5.0, 500.0])
-    alarms = sum(sign_flip_test(draw(random, 8) + shift, SLACK).p[:4].min() <= LEVEL for _ in range(checks))
+    alarms = sum(sign_flip_test(draw(random, 9) + shift, SLACK).p[:4].min() <= LEVEL for _ in range(checks))
     assert lower_bound(alarms, checks) <= LEVEL
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gradlab.analysis.gate.resampling import LEVEL, MAX_ARRANGEMENTS, permutation_test, sign_flip_test
+from gradlab.config.schema import MIN_CHECK_SEEDS
 from tests.analysis.gate.naive import permutation_p, sign_flip_p
 
 Reals = NDArray[np.float64]
@@ -57,6 +58,18 @@ def test_sign_flips_are_those_of_the_naive_twin(case: tuple[Reals, Reals]) -> No
     assert_allclose(found.p, [float(p) for p in sign_flip_p(differences.tolist(), slack.tolist())], rtol=1e-12)
 
 
+@settings(max_examples=150, deadline=None)
+@given(tables(st.integers(2, 7)), st.data())
+def test_permutations_are_those_of_the_naive_twin(case: tuple[Reals, Reals], data: st.DataObject) -> None:
+    both, slack = case
+    size = data.draw(st.integers(1, len(both) - 1))
+    old, new = both[:size], both[size:]
+    found = permutation_test(old, new, slack)
+    assert found.exact
+    twin = permutation_p(old.tolist(), new.tolist(), slack.tolist())
+    assert_allclose(found.p, [float(p) for p in twin], rtol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_unrounded_numbers_make_no_difference_to_the_twins(seed: int) -> None:
     table, slack = normal((7, 3), seed) * [1e-4, 1, 300] + [0, 0.5, 0], np.array([0.02, 0.02, 0.01])
@@ -79,7 +92,7 @@ def test_the_smallest_p_of_pairs(count: int) -> None:
     found = sign_flip_test(shifts, np.full(3, 0.02))
     assert found.exact
     assert_allclose(found.p, 2 / 2**count)
-    assert (found.p[0] <= LEVEL) == (count >= 8), "eight pairs are the fewest that can tell"
+    assert (found.p[0] <= LEVEL) == (count >= MIN_CHECK_SEEDS)
 
 
 @pytest.mark.parametrize("count", range(1, 8))
@@ -149,6 +162,26 @@ def test_the_order_of_columns_doesn_t_matter(case: tuple[Reals, Reals], turns: i
 
 
 @settings(max_examples=100, deadline=None)
+@given(tables(st.integers(2, 6)), st.sampled_from([1e-3, 0.3, 7.0, 1e4]))
+def test_the_unit_doesn_t_matter(case: tuple[Reals, Reals], unit: float) -> None:
+    """Decades or factors of e: values and slack in another unit."""
+    differences, slack = case
+    one, other = sign_flip_test(differences, slack), sign_flip_test(unit * differences, unit * slack)
+    assert_array_equal(one.p, other.p)
+    assert_allclose(one.observed, other.observed, rtol=1e-9, atol=1e-12)
+    assert_allclose(one.critical, other.critical, rtol=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(tables(st.integers(2, 8)))
+def test_the_sides_can_be_exchanged(case: tuple[Reals, Reals]) -> None:
+    table, slack = case
+    assert_array_equal(sign_flip_test(-table, slack).p, sign_flip_test(table, slack).p)
+    old, new = np.split(table, [len(table) // 2])
+    assert_array_equal(permutation_test(old, new, slack).p, permutation_test(new, old, slack).p)
+
+
+@settings(max_examples=100, deadline=None)
 @given(tables(st.integers(2, 8)))
 def test_where_seeds_stand_doesn_t_matter(case: tuple[Reals, Reals]) -> None:
     table, slack = case
@@ -185,10 +218,32 @@ def test_one_huge_change_doesn_t_hide_another() -> None:
     assert_allclose(found.p, 2 / 2**10)
 
 
-def test_the_critical_value_is_exceeded_in_one_of_a_hundred_arrangements_at_most() -> None:
+def test_the_critical_value_is_exceeded_no_more_often_than_the_level_says() -> None:
     differences, slack = normal((10, 5)), np.full(5, 0.1)
     found = sign_flip_test(differences, slack)
     signs = np.array(np.meshgrid(*[[-1, 1]] * 10)).reshape(10, -1).T
     largest = np.array([sign_flip_test(row[:, None] * differences, slack).observed.max() for row in signs[:512]])
     assert (largest > found.critical * (1 + 1e-9)).mean() <= LEVEL
     assert (largest >= found.critical * (1 - 1e-9)).mean() > LEVEL
+
+
+@pytest.mark.parametrize("value", [0.3123, 31.7, 395.123456789, 1e5 / 3])
+@pytest.mark.parametrize("slack", [1e-8, 1e-4, 0.02])
+def test_a_change_that_is_the_same_for_every_seed_has_the_smallest_p(value: float, slack: float) -> None:
+    """However large it is beside the slack: what rounding leaves of its variance is none."""
+    for count in (8, 10, 12):
+        differences = normal((count, 5))
+        differences[:, :3] = value
+        assert_allclose(sign_flip_test(differences, np.full(5, slack)).p[:3], 2 / 2**count)
+    old = 1e-9 * normal((5, 5))
+    assert_allclose(permutation_test(old, old + value, np.full(5, slack)).p, 2 / 252)
+
+
+def test_what_rounding_makes_of_no_change_is_none() -> None:
+    """Both means are 1/12."""
+    old, new = np.array([[0.0], [0.0], [0.25]]), np.array([[0.0], [-0.25], [0.5]])
+    assert permutation_test(old, new, np.array([0.25])).p == permutation_test(new, old, np.array([0.25])).p == 1
+
+
+def test_a_single_pair() -> None:
+    assert_array_equal(sign_flip_test(np.array([[3.0, 0.0]]), np.array([0.1, 0.1])).p, [1, 1])

@@ -34,6 +34,9 @@ CONFIG = """\
     seeds: 2
     """
 
+SEEDS = 12
+"""Of a baseline: the config's two, and as many more as it takes."""
+
 LOST_GAIN = ("GAIN = 1.0", "GAIN = 0.2")
 
 

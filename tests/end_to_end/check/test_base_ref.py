@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.check.project import CONFIG, MODEL, Project, change
+from tests.end_to_end.check.project import CONFIG, MODEL, SEEDS, Project, change
 from tests.end_to_end.commands import Answer, invoke, write_config
 
 BLOCKS = f"blocks_{uuid.uuid4().hex[:8]}"
@@ -94,7 +94,7 @@ def test_nothing_has_changed_since_the_last_commit(history: Project) -> None:
     assert found["verdict"] == "pass"
     assert found["baseline"] == "HEAD"
     assert found["paired"] is True
-    assert found["seeds"]["baseline"] == found["seeds"]["now"] == list(range(40, 50))
+    assert found["seeds"]["baseline"] == found["seeds"]["now"] == list(range(40, 40 + SEEDS))
 
 
 def test_a_change_that_isn_t_committed_yet(repository: Project) -> None:
