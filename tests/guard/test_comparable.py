@@ -70,9 +70,9 @@ def test_a_module_and_a_function_cannot_be_compared(baseline: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": 7}, "8 different ones"),
-        ({"seeds": [0, 1, 2, 3, 4, 5, 6, 6]}, "8 different ones"),
-        ({"seeds": range(-1, 9)}, "none below 0"),
+        ({"seeds": 8}, "9 different ones"),
+        ({"seeds": [0, 1, 2, 3, 4, 5, 6, 7, 7]}, "9 different ones"),
+        ({"seeds": range(-1, 10)}, "none below 0"),
         ({"thresholds": {"delta": 2.0}}, "'delta'; there are .*delta_rms"),
         ({"thresholds": {"seeds": 20}}, "'seeds'"),
         ({"thresholds": {"delta_rms": 0.5}}, "delta_rms: "),

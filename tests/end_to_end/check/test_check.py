@@ -139,6 +139,19 @@ def test_swept_settings_of_any_kind_name_their_networks(project: Project) -> Non
     }
 
 
+def test_swept_settings_may_be_infinite(project: Project) -> None:
+    change(project, ("width=8)", "width=8, clip=1.0)"))
+    configure(project, "sweep: {grid: {model.kwargs.clip: [.inf, 1.0]}}")
+    assert project.check("--update").code == 0
+    assert project.check().code == 0
+
+
+@pytest.mark.parametrize("first", [2**64, 10**30])
+def test_seeds_that_no_generator_takes_are_an_error_of_usage(first: int, made: Project) -> None:
+    answer = made.check("--seeds-from", str(first))
+    assert (answer.code, answer.stdout) == (2, "")
+
+
 def test_what_doesn_t_change_the_networks_needs_no_new_baseline(project: Project) -> None:
     project.config.write_text(project.config.read_text().replace("guarded", "renamed").replace("seeds: 2", "seeds: 6"))
     assert project.check().code == 0
