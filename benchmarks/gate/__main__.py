@@ -1,6 +1,6 @@
 """Can `gradlab check` be trusted? False alarms, refactors, drift and planted bugs, counted in one run.
 
-`OMP_NUM_THREADS=1 python -m benchmarks.gate [--quick] [--checks N] [--workers N] [--json FILE]`
+`OMP_NUM_THREADS=1 python -m benchmarks.gate [--quick] [--only PART ...] [--checks N] [--workers N] [--json FILE]`
 
 What is counted, and how, stands in the README one folder up.
 """
@@ -26,12 +26,14 @@ from benchmarks.gate.variants import NETWORKS, Variant, bugs, refactors
 from gradlab import __version__
 from gradlab.executors import run_in_workers
 
+NULLS, REFACTORS, DRIFT, BUGS = PARTS = ("nulls", "refactors", "drift", "bugs")
+
 CHECKS, QUICK_CHECKS = 334, 12
 """Null checks of every network."""
 
 STARTS, QUICK_STARTS = (0, 100, 200), (0, 100)
-"""First seeds of the baselines of the clean project. Refactors are checked with all but the last, and all others with
-the first; a second is always there, since bugs are looked for with other seeds, too."""
+"""First seeds of the clean project's baselines. Refactors are checked with all of them, anything else with the first; a
+second is always there, since bugs are looked for with other seeds, too."""
 
 PAGE = 190
 """Characters of a line: tables are meant for a file as well as for a terminal."""
@@ -54,7 +56,7 @@ def main() -> None:
     """Run the checks, print the tables, and write every outcome where `--json` says."""
     options = _options()
     torch.set_num_threads(1)
-    quick = options.quick
+    quick, parts = options.quick, options.only
     told = Console(stderr=True)
 
     def everywhere(name: str, items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
@@ -62,35 +64,33 @@ def main() -> None:
         return _spread(items, work, options.workers)
 
     starts = QUICK_STARTS if quick else STARTS
-    keys = [(network, start) for network in NETWORKS for start in starts]
+    keys = [(network, start) for network in NETWORKS for start in starts] if set(parts) - {NULLS} else []
     baselines = dict(zip(keys, everywhere("baselines", keys, lambda key: clean(*key)), strict=True))
 
-    def checked(name: str, variants: Sequence[Variant], starts: Sequence[int] = (0,)) -> list[Finding]:
-        cases = [(variant, start) for variant in variants for start in starts]
-        return everywhere(name, cases, lambda case: check(case[0], baselines, case[1]))
+    def checked(part: str, variants: Sequence[Variant], starts: Sequence[int] = (0,)) -> list[Finding]:
+        cases = [(variant, start) for variant in variants for start in starts] if part in parts else []
+        return everywhere(part, cases, lambda case: check(case[0], baselines, case[1]))
 
     planted, harmless = bugs(), refactors()
+    count = options.checks or (QUICK_CHECKS if quick else CHECKS)
+    null_blocks = nulls.blocks(count) if NULLS in parts else []
     results = Results(
-        bugs=checked("bugs", planted[::4] if quick else planted),
-        refactors=checked("refactors", harmless[::3] if quick else harmless, starts[:1] if quick else starts),
-        drift=checked("drift", [one for size in ((UPGRADE,) if quick else SIZES) for one in drift(size)]),
-        nulls=[
-            one
-            for block in everywhere(
-                f"null checks, {nulls.BLOCK} at a time",
-                nulls.blocks(options.checks or (QUICK_CHECKS if quick else CHECKS)),
-                nulls.run,
-            )
-            for one in block
-        ],
+        bugs=checked(BUGS, planted[::4] if quick else planted),
+        refactors=checked(REFACTORS, harmless[::3] if quick else harmless, starts[:1] if quick else starts),
+        drift=checked(DRIFT, [one for size in ((UPGRADE,) if quick else SIZES) for one in drift(size)]),
+        nulls=[one for found in everywhere(f"blocks of {NULLS}", null_blocks, nulls.run) for one in found],
     )
     page = Console(width=PAGE)
     page.print(f"gradlab {__version__}, torch {torch.__version__}\n", highlight=False)
     print_requirements(page, results.nulls, results.refactors, results.drift, results.bugs)
-    print_nulls(page, results.nulls)
-    print_refactors(page, results.refactors)
-    print_drift(page, results.drift)
-    print_bugs(page, results.bugs)
+    for found, show in (
+        (results.nulls, print_nulls),
+        (results.refactors, print_refactors),
+        (results.drift, print_drift),
+        (results.bugs, print_bugs),
+    ):
+        if found:
+            show(page, found)
     if options.json is not None:
         options.json.write_text(json.dumps(_as_json(results), indent=1) + "\n")
 
@@ -109,6 +109,7 @@ def _spread(items: Sequence[Item], work: Callable[[Item], Result], workers: int)
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description="Can `gradlab check` be trusted?")
     parser.add_argument("--quick", action="store_true", help="a few of everything: a look, not a result")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--checks", type=int, metavar="N", help=f"null checks of every network ({CHECKS})")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome there")

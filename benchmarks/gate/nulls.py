@@ -1,4 +1,4 @@
-"""Null checks: the same code on both sides, every check with twenty seeds of its own, half for the baseline.
+"""Null checks: the same code on both sides, every check with seeds of its own, half for the baseline.
 
 The project's networks are taken as gradlab builds them itself, which trains many seeds at once; `tests/benchmarks`
 holds that these are the same networks.

@@ -9,11 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gate.checks import Finding
+from benchmarks.gate.checks import SEEDS, Finding
 from benchmarks.gate.drift import UPGRADE
 from benchmarks.gate.nulls import Judged, NullCheck, summary
 from benchmarks.gate.variants import NETWORKS
 from gradlab.analysis.gate.change import INCONCLUSIVE, REGRESSION
+from gradlab.analysis.gate.resampling import LEVEL
 
 FALSE_ALARMS, DETECTED = 0.01, 0.95
 """What is required: at most this share of the null checks, at least this share of the bugs."""
@@ -49,20 +50,21 @@ def print_requirements(
         ),
     ]
     for required, told, met in rows:
-        table.add_row(required, told, "yes" if met else "NO")
+        if not told.endswith(" of 0"):
+            table.add_row(required, told, "yes" if met else "NO")
     console.print(table)
 
 
 def print_nulls(console: Console, found: Sequence[NullCheck]) -> None:
     """False alarms by network, and whether the tests keep their level before the size of a change is asked for."""
     console.print(
-        "\nNull checks: the same code on both sides, ten seeds each, all of them used once. Left as `gradlab check` "
-        "compares fresh seeds; right the same numbers compared as if they were pairs.\n"
-        "`p <= 1%`: the share of checks in which any statistic is significant, however small its change.\n"
+        f"\nNull checks: the same code on both sides, {SEEDS} seeds each, all of them used once. Left as `gradlab "
+        "check` compares fresh seeds; right the same numbers compared as if they were pairs.\n"
+        f"`p <= {LEVEL:.1%}`: the share of checks in which any statistic is significant, however small its change.\n"
     )
     table = _table("network", "checks")
     for _ in ("fresh", "pairs"):
-        for header in ("false alarms", "95% interval", "inconclusive", "p <= 1%", "p <= 5%"):
+        for header in ("false alarms", "95% interval", "inconclusive", f"p <= {LEVEL:.1%}", "p <= 5%"):
             table.add_column(header, justify="right", no_wrap=True)
     for network in (*NETWORKS, "all"):
         own = [one for one in found if network in (one.network, "all")]
@@ -78,7 +80,7 @@ def print_nulls(console: Console, found: Sequence[NullCheck]) -> None:
 
 def print_refactors(console: Console, found: Sequence[Finding]) -> None:
     """Changes of the code that change nothing, each with several sets of seeds."""
-    console.print("\nRefactors, each checked with several sets of ten seeds.\n")
+    console.print(f"\nRefactors, each checked with several sets of {SEEDS} seeds.\n")
     table = _table("refactor", "network", "checks", "seeds", "regressions", "inconclusive", "largest change")
     for kind, network in dict.fromkeys((one.variant.kind, one.variant.network) for one in found):
         own = [one for one in found if (one.variant.kind, one.variant.network) == (kind, network)]
@@ -109,7 +111,7 @@ def print_bugs(console: Console, found: Sequence[Finding]) -> None:
     with_fresh = sum(one.fresh == REGRESSION for one in found)
     console.print(
         f"\nPlanted bugs. With the baseline's seeds {sum(one.verdict == REGRESSION for one in found)} of {len(found)} "
-        f"are found, with ten other seeds {with_fresh}.\n"
+        f"are found, with {SEEDS} other seeds {with_fresh}.\n"
     )
     table = _table("bug", "network", "exit", "seeds", "other seeds", "worst statistics", "what is said first")
     for one in found:
@@ -134,7 +136,7 @@ def _null_cells(found: Sequence[Judged]) -> list[str]:
         str(counted.alarms),
         f"{counted.low:.2%} .. {counted.high:.2%}",
         str(counted.inconclusive),
-        f"{counted.share_below(0.01):.1%}",
+        f"{counted.share_below(LEVEL):.1%}",
         f"{counted.share_below(0.05):.1%}",
     ]
 
@@ -151,7 +153,7 @@ def _why(finding: Finding) -> str:
 
 
 def _largest(ratio: float, step: float) -> str:
-    shown = "to or from 0" if math.isinf(ratio) else f"{ratio:.3g}x" if ratio >= 1.001 else f"1 + {ratio - 1:.0e}"
+    shown = "to or from 0" if math.isinf(ratio) else f"{ratio:.4g}x" if ratio >= 1.001 else f"1 + {ratio - 1:.0e}"
     return f"{shown} in a norm, {step:.2g} in a share"
 
 
