@@ -130,7 +130,7 @@ def make_baseline(
     return measured
 
 
-def baseline_at(revision: str, config: Path, arguments: Sequence[str]) -> Measurement:
+def baseline_at(revision: str, config: Path, arguments: Sequence[str], remedy: str) -> Measurement:
     """The same config measured on the code of another git revision.
 
     Args:
@@ -139,7 +139,7 @@ def baseline_at(revision: str, config: Path, arguments: Sequence[str]) -> Measur
     Raises:
         BaselineError: there is no such revision, or its code could not be measured.
     """
-    return from_text(measure_at(revision, config, arguments), revision, "use the same gradlab at both revisions")
+    return from_text(measure_at(revision, config, arguments), revision, remedy)
 
 
 def check(

@@ -22,7 +22,7 @@ from gradlab.analysis.gate.outcome import Outcome
 from gradlab.config.schema import MIN_CHECK_SEEDS, Check
 from gradlab.engine.draws import weight_print
 from gradlab.engine.first_step import DataLoss, FirstStep, forked_streams, measure_first_step
-from gradlab.errors import BaselineError, UsageError
+from gradlab.errors import BaselineError, GradlabError, UsageError
 from gradlab.observe import compared
 from gradlab.report.gate.console import report_text
 from gradlab.store.baseline import read_baseline, refuse_in_ci, write_baseline
@@ -84,7 +84,7 @@ def check_gradients(
         BaselineError: there is no baseline, or it is of another batch, or of a module that started from other weights.
         UsageError: there is nothing to measure; thresholds or seeds that make no sense; an update where CI is set.
     """
-    __tracebackhide__ = operator.methodcaller("errisinstance", GradientRegression)
+    __tracebackhide__ = operator.methodcaller("errisinstance", (GradientRegression, GradlabError))
     path, limits, update = Path(baseline), _thresholds(thresholds), update_asked() if update is None else update
     if update:
         refuse_in_ci()

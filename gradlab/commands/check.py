@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gradlab.analysis.gate.outcome import Outcome
     from gradlab.gate import Measured
 
-MAX_FIRST_SEED = 2**62
-"""The last of the seeds that follow is one, too."""
+_FOLLOWING_SEEDS = 10**6
+"""Seeds after the first one that there must be at least."""
 
 
 @handled
@@ -42,7 +42,7 @@ def check(
     force: Annotated[bool, typer.Option("--force", help="Update even where the variable CI is set.")] = False,
     seeds_from: Annotated[
         int | None,
-        typer.Option(min=0, max=MAX_FIRST_SEED, metavar="N", help="Draw seeds N, N+1, ... instead of the baseline's."),
+        typer.Option(min=0, metavar="N", help="Draw seeds N, N+1, ... instead of the baseline's."),
     ] = None,
     base_ref: Annotated[
         str | None, typer.Option(metavar="REF", help="Compare with the code of this git revision, run here and now.")
@@ -54,20 +54,30 @@ def check(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare gradient statistics with a baseline: exit code 1 where they regressed."""
+    """Compare gradient statistics with a baseline.
+
+    Make the baseline with --update and commit it. Exit code 0: no regression; 1: a regression; 2: a mistake in the
+    command or the config; 3: no baseline, or one that can't be compared; 4: trials failed.
+    """
     from gradlab.analysis.gate.change import REGRESSION
+    from gradlab.config.schema import MAX_SEED
     from gradlab.store.baseline import read_baseline, refuse_in_ci
 
     if (baseline is None) == (base_ref is None):
         raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
     if update and baseline is None:
         raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
+    if seeds_from is not None and seeds_from > MAX_SEED - _FOLLOWING_SEEDS:
+        raise UsageError(f"--seeds-from {seeds_from}: a seed is at most {MAX_SEED}, and others follow")
     if update and not force:
         refuse_in_ci("; --force insists")
+    for report in (junit, markdown):
+        if report is not None and report.is_dir():
+            raise UsageError(f"{report} is a folder; name a file in it")
     loaded = load_config(config, set_, quiet)
     overrides = [part for override in set_ or [] for part in ("--set", override)]
-    remedy = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
-    remedy = f"make it with: {remedy}"
+    update_command = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
+    remedy = f"make it with: {update_command}" if baseline else "use the same gradlab at both revisions"
     known = None
     if baseline is not None and not update:
         known = read_baseline(baseline, remedy)
@@ -84,7 +94,7 @@ def check(
         return
     if known is None:
         seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
-        known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value])
+        known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value], remedy)
     with ProgressDisplay(open_console(stderr=True), quiet) as display:
         outcome = gate.check(loaded, known, str(baseline or base_ref), seeds_from, options, display, remedy)
     _report(outcome, config, junit, markdown, json)

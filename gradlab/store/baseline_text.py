@@ -63,13 +63,15 @@ def from_text(text: str, source: str, remedy: str) -> Measurement:
     try:
         content = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_unique)
     except (ValueError, RecursionError, InvalidOperation) as error:
-        what = "it ends too early" if isinstance(error, json.JSONDecodeError) and error.pos >= len(text) - 1 else error
+        early = isinstance(error, json.JSONDecodeError) and error.pos >= len(text) - 1 and "Extra" not in error.msg
+        what = "it ends too early" if early else error
         raise BaselineError(f"{source}: no valid JSON, perhaps truncated or badly merged ({what}); {remedy}") from None
     version = content.get(FIRST_KEY) if isinstance(content, dict) else None
     if version is None:
         raise BaselineError(f"{source}: no baseline of gradlab; {remedy}")
     if version != BASELINE_VERSION:
-        told = f"a baseline of version {str(version)[:20]}; this gradlab reads version {BASELINE_VERSION}"
+        found = json.dumps(version, default=str)[:20]
+        told = f"a baseline of version {found}; this gradlab reads version {BASELINE_VERSION}"
         raise BaselineError(f"{source}: {told}; {remedy}")
     try:
         return _measurement(_File.model_validate(content))
@@ -95,7 +97,7 @@ class _NetworkPart(_Part):
     layers: list[str] = Field(min_length=1)
     weights: list[_Count]
     steps: dict[str, _Count] = Field(min_length=1)
-    diverged: _Count | list[_Count | None] | None = None
+    diverged: _Count | list[_Count | None] | None
     weight_prints: dict[str, _Values]
     statistics: dict[str, dict[str, dict[str, _Values] | _Values]] = Field(min_length=1)
 
@@ -104,7 +106,7 @@ class _File(_Part):
     gradlab_baseline: int
     made_by: dict[str, str]
     config: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any]
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(min_length=1)
     networks: list[_NetworkPart] = Field(min_length=1)
 
@@ -241,6 +243,8 @@ def _network(part: _NetworkPart, count: int) -> NetworkStatistics:
             for statistic in ALWAYS:
                 if Key(step, statistic, number) not in values:
                     raise ValueError(f"it lacks {statistic} of layer {number} at step '{step}'")
+    if LAST in part.steps and any(Key(END, loss, WHOLE_NETWORK) not in values for loss in LOSSES):
+        raise ValueError("it lacks the losses after training")
     return NetworkStatistics(
         settings=_plain(part.settings),
         layers=tuple(part.layers),

@@ -11,8 +11,8 @@ from gradlab.analysis.gate.names import layer_list, network_name
 from gradlab.analysis.gate.samples import DIVERGED
 from gradlab.store.measurement import FIRST, LOSSES, SHARES, WHOLE_NETWORK
 
-_SIGNALS = ("delta_rms", "weight_grad_norm")
-"""The gradient on its way back, the plainer first: a delta doesn't depend on the layer's input."""
+_FAR = 0.3
+"""Difference of log10 from which on a second figure is told beside the first: a factor of two."""
 
 _WORDS = {
     "dead_units": "dead units",
@@ -116,13 +116,14 @@ def _at_step(changes: Sequence[Change], step: int) -> list[str]:
             changed = [change for change in here if change.key.statistic == share and change.key.layer in span.layers]
             before, now = (_average([getattr(change, side) for change in changed]) for side in ("baseline", "now"))
             told.append(f"in {_numbered(span.layers)} {_WORDS[share]} went from {_percent(before)} to {_percent(now)}")
-    signals = [(name, span) for name in _SIGNALS if (span := _span(here, name))]
-    if signals:
-        name, span = signals[0]
-        what = "gradient" if name == "delta_rms" else "weight gradient"
-        told.append(f"{_downward(span)} the {what} is {times(span.shift)}{_later(changes, name, span)}")
-    updates = _span(here, "update_ratio")
-    if updates and not (signals and signals[0][1].layers == updates.layers) and not weights:
+    delta, gradient, updates = (_span(here, name) for name in ("delta_rms", "weight_grad_norm", "update_ratio"))
+    if delta:
+        told.append(f"{_downward(delta)} the gradient is {times(delta.shift)}{_later(changes, 'delta_rms', delta)}")
+    if gradient and (delta is None or abs(gradient.shift - delta.shift) > _FAR):
+        later = _later(changes, "weight_grad_norm", gradient)
+        told.append(f"{_downward(gradient)} the weight gradient is {times(gradient.shift)}{later}")
+    signal = delta or gradient
+    if updates and not (signal and signal.layers == updates.layers) and not weights:
         told.append(f"in {_numbered(updates.layers)} updates are {times(updates.shift)}")
     return told
 
@@ -144,15 +145,23 @@ def _when(found: Sequence[Change], steps: Sequence[int]) -> str:
 
 
 def _span(changes: Sequence[Change], statistic: str) -> _Span | None:
-    """Where a statistic regressed; None where it didn't."""
+    """Where a statistic regressed the way in which it changed most; None where it didn't."""
     own = sorted((change for change in changes if change.key.statistic == statistic), key=lambda c: c.key.layer)
-    found = [change for change in own if change.verdict == REGRESSION]
+    found = [change for change in own if change.verdict == REGRESSION and change.shift]
     if not found:
         return None
     # The farthest shift says what a person would: gradients change more and more on the way.
-    farthest = max((change.shift for change in found), key=abs)
-    layers, of = (tuple(change.key.layer for change in group) for group in (found, own))
-    return _Span(layers, of, farthest, found[0].step)
+    farthest = max((_shift(change) for change in found), key=abs)
+    layers = tuple(change.key.layer for change in found if _shift(change) * farthest > 0)
+    return _Span(layers, tuple(change.key.layer for change in own), farthest, found[0].step)
+
+
+def _shift(change: Change) -> float:
+    """How a statistic shifted; infinitely, where what counts is that it became, or stopped being, exactly 0."""
+    before, now = change.zeros
+    if before != now and abs(change.shift) <= change.threshold:
+        return math.copysign(math.inf, before - now)
+    return change.shift
 
 
 def _owner(span: _Span) -> str:
@@ -183,7 +192,7 @@ def _later(changes: Sequence[Change], statistic: str, span: _Span) -> str:
     """By how much it changed at the last step, where that is a good deal more."""
     last = max((change.step for change in changes if change.step is not None), default=None)
     then = _span([change for change in changes if change.step == last], statistic)
-    if then is None or then.step == span.step or math.isinf(then.shift) or abs(then.shift) < abs(span.shift) + 0.2:
+    if then is None or then.step == span.step or math.isinf(then.shift) or abs(then.shift) < abs(span.shift) + _FAR:
         return ""
     return f" at step {span.step}, {times(then.shift)} at step {then.step}"
 
