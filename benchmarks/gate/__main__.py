@@ -60,7 +60,8 @@ def main() -> None:
     told = Console(stderr=True)
 
     def everywhere(name: str, items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
-        told.print(f"{name}: {len(items)} to do ...", style="dim")
+        if items:
+            told.print(f"{name}: {len(items)} ...", style="dim")
         return _spread(items, work, options.workers)
 
     starts = QUICK_STARTS if quick else STARTS

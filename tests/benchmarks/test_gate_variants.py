@@ -67,7 +67,7 @@ def test_an_edit_for_other_code_is_refused() -> None:
             Edit("f", "b", "x").apply(text)
 
 
-def test_bugs_are_found_and_refactors_are_not() -> None:
+def test_a_bug_is_found_and_a_refactor_is_not() -> None:
     baselines = {("residual", start): clean("residual", start) for start in (0, 100)}
 
     def finding(variants: list[Variant], kind: str) -> Finding:
@@ -80,7 +80,6 @@ def test_bugs_are_found_and_refactors_are_not() -> None:
     renamed = finding(refactors(), "renamed modules")
     assert (renamed.verdict, renamed.exit_code, renamed.paired) == ("pass", 0, True)
     assert renamed.largest_ratio < 1 + 1e-4  # what six digits of a baseline lose
-    assert not finding(refactors(), "another order of initialisation").paired
 
 
 @pytest.mark.parametrize(
