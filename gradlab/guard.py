@@ -160,6 +160,7 @@ def _network(samples: Sequence[FirstStep]) -> NetworkStatistics:
         weight_prints=np.array([sample.weight_prints for sample in samples]).T,
         weight_counts=tuple(layer.weight_count for layer in layers),
         diverged=tuple(None if sample.finite else 0 for sample in samples),
+        parameters=samples[0].parameters,
     )
 
 

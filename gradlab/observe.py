@@ -72,6 +72,7 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
         weight_prints=np.stack([history.weight_prints for history in histories], axis=1),
         weight_counts=tuple(info.weight_count for info in first.layers),
         diverged=tuple(history.diverged_step for history in histories),
+        parameters=first.parameters,
     )
 
 

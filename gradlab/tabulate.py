@@ -62,7 +62,7 @@ def _trial_row(
         "run": run,
         "seed": trial.seed,
         **trial.factors(),
-        "parameters": history.parameters,
+        "parameters": sum(history.parameters.values()) or None,
         "status": history.status,
         "error": history.error,
         "diverged_step": history.diverged_step,

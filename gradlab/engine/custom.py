@@ -22,6 +22,7 @@ from gradlab.engine.module_statistics import (
     Loss,
     float64_twin,
     gradient_statistics,
+    trainable_parameters,
     unit_statistics,
     weight_statistics,
 )
@@ -148,7 +149,7 @@ class _CustomTraining:
             weight_prints=self.weight_prints,
             finals=finals or self._finals(self.model),
             never_zero=self.never_zero,
-            parameters=sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad),
+            parameters=trainable_parameters(self.model),
             diverged_step=diverged_step,
             seconds=time.process_time() - started,
             recording_seconds=self.recording_seconds,

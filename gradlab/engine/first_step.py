@@ -17,6 +17,7 @@ from gradlab.engine.module_statistics import (
     Rows,
     float64_twin,
     gradient_statistics,
+    trainable_parameters,
     unit_statistics,
     weight_statistics,
 )
@@ -35,6 +36,7 @@ class FirstStep:
         layers: from the input on.
         rows: the statistics of every layer, by its name.
         weight_prints: what identifies the draws of each layer's weights.
+        parameters: how many trainable parameters there are of each type.
         finite: whether the loss is a finite number.
         device: where it was computed.
     """
@@ -42,6 +44,7 @@ class FirstStep:
     layers: tuple[LayerInfo, ...]
     rows: Rows
     weight_prints: tuple[float, ...]
+    parameters: dict[str, int]
     finite: bool
     device: str
 
@@ -82,6 +85,7 @@ def measure_first_step(model: nn.Module, inputs: Any, targets: Any, loss: DataLo
             use.name: of_gradients.get(use.name, {}) | of_units.get(use.name, {}) | of_weights[use.name] for use in uses
         },
         weight_prints=tuple(weight_print(weight_of(use.module)[None]).item() for use in uses),
+        parameters=trainable_parameters(model),
         finite=bool(torch.isfinite(value)),
         device=value.device.type,
     )

@@ -30,7 +30,7 @@ class TrialHistory:
         meaningless: statistic -> for which layers it has no meaning, [layer]; absent where it has one in all.
         weight_prints: what identifies the draw of each layer's initial weights, [layer] (see `draws.weight_print`).
         finals: final_train_loss, final_eval_loss, final_eval_metric.
-        parameters: trainable parameters.
+        parameters: how many trainable parameters there are of each type, such as float32.
         diverged_step: the first step whose loss was not finite, if any.
         error: why the trial failed, if it did; the arrays are then empty.
         predicted_gradient_decay: from mean-field theory, where it applies.
@@ -46,7 +46,7 @@ class TrialHistory:
     meaningless: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     weight_prints: Values = field(default_factory=lambda: np.empty(0))
     finals: dict[str, float] = field(default_factory=dict)
-    parameters: int | None = None
+    parameters: dict[str, int] = field(default_factory=dict)
     diverged_step: int | None = None
     error: str | None = None
     predicted_gradient_decay: float | None = None

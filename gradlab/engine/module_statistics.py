@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -94,6 +95,15 @@ def unit_statistics(twin: nn.Module, batch: Any, loss: Loss) -> Rows:
     rows = {use.name: _unit_row(use, gradients) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
     return rows
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, int]:
+    """How many trainable parameters there are of each type, such as float32."""
+    counts: Counter[str] = Counter()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            counts[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    return dict(counts)
 
 
 def weight_statistics(before: nn.Module, after: nn.Module | None) -> Rows:

@@ -185,7 +185,7 @@ class _Training:
                     meaningless={name: np.arange(len(columns)) == len(columns) - 1 for name in HIDDEN_STATISTICS},
                     weight_prints=np.array([self.weight_prints[column][index] for column in columns]),
                     finals=self.finals[index],
-                    parameters=self.layout.parameters(index),
+                    parameters={"float32": self.layout.parameters(index)},
                     diverged_step=self.diverged.get(index),
                     never_zero=self.network.activations[index].zero_derivative is None,
                     seconds=seconds,

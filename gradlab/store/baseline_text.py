@@ -96,6 +96,7 @@ class _NetworkPart(_Part):
     settings: dict[str, Any]
     layers: list[str] = Field(min_length=1)
     weights: list[_Count]
+    parameters: dict[str, _Count]
     steps: dict[str, _Count] = Field(min_length=1)
     diverged: _Count | list[_Count | None] | None
     weight_prints: dict[str, _Values]
@@ -132,6 +133,7 @@ def _network_content(network: NetworkStatistics) -> dict[str, Any]:
         "settings": {name: _setting(value) for name, value in network.settings.items()},
         "layers": _Line(network.layers),
         "weights": _Line(network.weight_counts),
+        "parameters": dict(network.parameters),
         "steps": dict(network.steps),
         "diverged": _collapsed(list(network.diverged)),
         "weight_prints": prints,
@@ -253,6 +255,7 @@ def _network(part: _NetworkPart, count: int) -> NetworkStatistics:
         weight_prints=np.array([_numbers(part.weight_prints[number], count, _PRINTS) for number in numbers]),
         weight_counts=tuple(part.weights),
         diverged=tuple(diverged),
+        parameters=part.parameters,
     )
 
 

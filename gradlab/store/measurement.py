@@ -49,6 +49,7 @@ class NetworkStatistics:
         weight_prints: what identifies the draws of the initial weights, `[layer, seed]`.
         weight_counts: weights of each layer.
         diverged: `[seed]`, the first step whose loss was not finite, or None.
+        parameters: how many trainable parameters there are of each type, such as float32.
     """
 
     settings: Mapping[str, Any]
@@ -58,6 +59,7 @@ class NetworkStatistics:
     weight_prints: NDArray[np.float64]
     weight_counts: tuple[int, ...]
     diverged: tuple[int | None, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

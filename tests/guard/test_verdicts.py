@@ -60,7 +60,7 @@ def test_what_doesn_t_change_the_flow_passes(model: Any, baseline: Path) -> None
 def test_what_is_no_longer_measured_is_named(baseline: Path) -> None:
     assert not checked(Residual, baseline).notes
     told = checked(Renamed, baseline).notes
-    assert {f"not measured any more: {name} in layer 1-4" for name in ("activation_rms", "dead_units")} <= {*told}
+    assert {f"not measured any more: {name} in layers 1-4" for name in ("activation_rms", "dead_units")} <= {*told}
 
 
 def test_other_seeds_pass_as_samples(baseline: Path) -> None:

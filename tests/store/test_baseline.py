@@ -50,6 +50,7 @@ def networks(draw: st.DrawFn, seeds: int) -> NetworkStatistics:
         weight_prints=np.array([row(st.floats(-9, 9) | st.just(math.nan)) for _ in layers]),
         weight_counts=tuple(draw(st.integers(1, 10**9)) for _ in layers),
         diverged=tuple(draw(st.lists(st.none() | st.integers(0, 9), min_size=seeds, max_size=seeds))),
+        parameters=draw(st.dictionaries(st.text(max_size=8), st.integers(0, 10**9), max_size=2)),
     )
 
 

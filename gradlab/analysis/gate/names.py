@@ -20,3 +20,8 @@ def layer_list(layers: Sequence[int]) -> str:
         else:
             runs.append([layer])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def numbered(layers: Sequence[int]) -> str:
+    """Layers by their numbers in a sentence: `layer 3`, `layers 3-8`."""
+    return f"layer{'s' if len(layers) > 1 else ''} {layer_list(layers)}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradlab.analysis.gate.change import MISSING, NOT_A_NUMBER, REGRESSION, Change
-from gradlab.analysis.gate.names import layer_list, network_name
+from gradlab.analysis.gate.names import network_name, numbered
 from gradlab.analysis.gate.samples import DIVERGED
 from gradlab.store.measurement import FIRST, LOSSES, SHARES, WHOLE_NETWORK
 
@@ -91,13 +91,14 @@ def _broken(found: Sequence[Change]) -> list[str]:
     if gone := [change for change in found if change.key.statistic == "layer"]:
         names = ", ".join(f"'{change.name}'" for change in gone)
         told.append(f"missing: layer{'s' if len(gone) > 1 else ''} {names} of the baseline")
+    told += [f"missing: {change.name}" for change in found if change.key.statistic == "parameters"]
     for change in found:
         if change.key.statistic == DIVERGED:
             told.append(f"{_percent(change.now)} of the seeds diverge, {_percent(change.baseline)} did")
     if lost := [change for change in found if change.reason == NOT_A_NUMBER]:
         layers = sorted({change.key.layer for change in lost} - {WHOLE_NETWORK})
         steps = [change.step for change in lost if change.step is not None]
-        where = [f"in {_numbered(layers)} from step {min(steps)} on"] if layers else []
+        where = [f"in {numbered(layers)} from step {min(steps)} on"] if layers else []
         where += ["in the final loss"] if any(change.key.layer == WHOLE_NETWORK for change in lost) else []
         told.append(f"there are values that are no numbers {' and '.join(where)}")
     return told
@@ -115,7 +116,7 @@ def _at_step(changes: Sequence[Change], step: int) -> list[str]:
         if span := _span(here, share):
             changed = [change for change in here if change.key.statistic == share and change.key.layer in span.layers]
             before, now = (_average([getattr(change, side) for change in changed]) for side in ("baseline", "now"))
-            told.append(f"in {_numbered(span.layers)} {_WORDS[share]} went from {_percent(before)} to {_percent(now)}")
+            told.append(f"in {numbered(span.layers)} {_WORDS[share]} went from {_percent(before)} to {_percent(now)}")
     delta, gradient, updates = (_span(here, name) for name in ("delta_rms", "weight_grad_norm", "update_ratio"))
     if delta:
         told.append(f"{_downward(delta)} the gradient is {times(delta.shift)}{_later(changes, 'delta_rms', delta)}")
@@ -124,13 +125,14 @@ def _at_step(changes: Sequence[Change], step: int) -> list[str]:
         told.append(f"{_downward(gradient)} the weight gradient is {times(gradient.shift)}{later}")
     signal = delta or gradient
     if updates and not (signal and signal.layers == updates.layers) and not weights:
-        told.append(f"in {_numbered(updates.layers)} updates are {times(updates.shift)}")
+        told.append(f"in {numbered(updates.layers)} updates are {times(updates.shift)}")
     return told
 
 
 def _when(found: Sequence[Change], steps: Sequence[int]) -> str:
     """Whether the change is there from the start, and so where to look for it."""
-    if any(change.reason == MISSING for change in found):
+    gone = {change.key.statistic for change in found if change.reason == MISSING}
+    if gone & {"layer", "network"} or len(gone) == len({change.key.statistic for change in found}):
         return ""
     if (steps and steps[0] > 0) or not steps:
         since = f"first seen at step {steps[0]}" if steps else "only seen in the final loss"
@@ -170,22 +172,20 @@ def _owner(span: _Span) -> str:
         if span.everywhere
         else f"layer {span.layers[0]}'s"
         if len(span.layers) == 1
-        else f"{_numbered(span.layers)}:"
+        else f"{numbered(span.layers)}:"
     )
 
 
 def _upward(span: _Span) -> str:
     if span.everywhere:
         return "in every layer"
-    return f"from layer {span.layers[0]} up" if span.up and len(span.layers) > 1 else f"in {_numbered(span.layers)}"
+    return f"from layer {span.layers[0]} up" if span.up and len(span.layers) > 1 else f"in {numbered(span.layers)}"
 
 
 def _downward(span: _Span) -> str:
     if span.everywhere:
         return "in every layer"
-    return (
-        f"from layer {span.layers[-1]} down" if span.down and len(span.layers) > 1 else f"in {_numbered(span.layers)}"
-    )
+    return f"from layer {span.layers[-1]} down" if span.down and len(span.layers) > 1 else f"in {numbered(span.layers)}"
 
 
 def _later(changes: Sequence[Change], statistic: str, span: _Span) -> str:
@@ -195,10 +195,6 @@ def _later(changes: Sequence[Change], statistic: str, span: _Span) -> str:
     if then is None or then.step == span.step or math.isinf(then.shift) or abs(then.shift) < abs(span.shift) + _FAR:
         return ""
     return f" at step {span.step}, {times(then.shift)} at step {then.step}"
-
-
-def _numbered(layers: Sequence[int]) -> str:
-    return f"layer{'s' if len(layers) > 1 else ''} {layer_list(layers)}"
 
 
 def _percent(share: float | None) -> str:

@@ -46,7 +46,7 @@ def in_words(change: Change) -> str:
     row = cells(change)
     where = [f"{header} {row[header]}" for header in ("layer", "step") if row[header] != NOTHING]
     if change.reason == MISSING:
-        return f"{', '.join(where) or change.key.statistic}: {change.reason}"
+        return f"{', '.join(where) or printable(change.name) or change.key.statistic}: {change.reason}"
     interval = f", 95 % {row['95 %']}" if row["95 %"] != NOTHING else ""
     needs = f", needs {row['needs']}" if row["needs"] != NOTHING else ""
     found = f"{row['baseline']} -> {row['now']} ({row['change']}{interval})"

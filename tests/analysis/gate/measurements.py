@@ -65,6 +65,7 @@ def network(
         weight_prints=random.normal(size=(layers, seeds)),
         weight_counts=(16,) * layers,
         diverged=(None,) * seeds,
+        parameters={"float32": 17 * layers},
     )
 
 

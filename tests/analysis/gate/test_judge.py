@@ -199,3 +199,22 @@ def test_all_networks_share_one_test() -> None:
     regressed = judge(both, now, THRESHOLDS).of(REGRESSION)
     assert {change.network["model.depth"] for change in regressed} == {2}
     assert len(regressed) == 9
+
+
+def test_parameters_of_another_type_are_missing_and_others_are_counted() -> None:
+    """Rounded to bfloat16 they are others, though no norm tells."""
+    base = measurement()
+    (known,) = base.networks[0].parameters.values()
+
+    def verdict(**parameters: int) -> Verdict:
+        return judge(base, replace(base, networks=(replace(base.networks[0], parameters=parameters),)), THRESHOLDS)
+
+    for parameters in ({"float32": known - 5, "bfloat16": 5}, {"bfloat16": known}):
+        (change,) = verdict(**parameters).of(REGRESSION)
+        assert (change.key.statistic, change.reason) == ("parameters", "missing")
+        moved = parameters["bfloat16"]
+        assert change.name == f"{moved} float32 trainable parameters; there are {moved} bfloat16 ones"
+    for parameters, told in (({"float32": known + 3}, "3 float32 trainable parameters more"), ({}, f"{known} float32")):
+        found = verdict(**parameters)
+        assert found.verdict == SAME
+        assert found.notes[0].startswith(told)
