@@ -14,7 +14,7 @@ from gradlab import __version__
 from gradlab.analysis.gate.judge import judge
 from gradlab.analysis.gate.names import network_name
 from gradlab.analysis.gate.outcome import Outcome
-from gradlab.config.dump import differing_settings, settings
+from gradlab.config.dump import as_json, differing_settings, settings
 from gradlab.config.load import LoadedConfig
 from gradlab.config.schema import Check
 from gradlab.config.sweep import Trial, expand
@@ -25,7 +25,7 @@ from gradlab.observe import named_steps, network_statistics
 from gradlab.revision import measure_at
 from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
 from gradlab.store.baseline import check_target, write_baseline
-from gradlab.store.baseline_text import from_text
+from gradlab.store.baseline_reading import from_text
 from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
 
 DEFAULT_SEEDS = 12
@@ -166,7 +166,7 @@ def check(
         raise BaselineError(f"{source}: the baseline of another config: {told}; {remedy}")
     seeds = baseline.seeds if seeds_from is None else range(seeds_from, seeds_from + len(baseline.seeds))
     measured = measure(config, seeds, options, listener)
-    failed = [failure.trial.point for failure in measured.failures]
+    failed = [as_json(dict(failure.trial.point)) for failure in measured.failures]
     networks = tuple(network for network in baseline.networks if network.settings not in failed)
     baseline = replace(baseline, networks=networks)
     judged = judge(baseline, measured.measurement, thresholds(config.experiment.check))

@@ -14,7 +14,8 @@ from gradlab.analysis.gate.judge import judge
 from gradlab.config.load import load
 from gradlab.errors import EXIT_REGRESSION, EXIT_TRIALS_FAILED
 from gradlab.runner import Options
-from gradlab.store.baseline_text import from_text, to_text
+from gradlab.store.baseline_reading import from_text
+from gradlab.store.baseline_text import to_text
 from gradlab.store.measurement import Measurement
 
 SEEDS = 12

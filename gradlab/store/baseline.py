@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gradlab.errors import BaselineError, UsageError
 from gradlab.store.atomic import machine_errors, write_text
-from gradlab.store.baseline_text import FIRST_KEY, from_text, to_text
+from gradlab.store.baseline_reading import from_text
+from gradlab.store.baseline_text import FIRST_KEY, to_text
 from gradlab.store.measurement import Measurement
 
 MAX_BYTES = 2**28

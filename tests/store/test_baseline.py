@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gradlab.errors import BaselineError, MachineError, UsageError
 from gradlab.store.baseline import read_baseline, refuse_in_ci, write_baseline
-from gradlab.store.baseline_text import from_text, to_text
+from gradlab.store.baseline_reading import from_text
+from gradlab.store.baseline_text import to_text
 from gradlab.store.measurement import ALWAYS, LOGARITHMIC, LOSSES, SHARES, Key, Measurement, NetworkStatistics
 from tests.analysis.gate.measurements import edited, measurement, replaced
 

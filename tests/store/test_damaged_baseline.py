@@ -11,7 +11,8 @@ import pytest
 
 from gradlab.analysis.gate.judge import judge
 from gradlab.errors import BaselineError
-from gradlab.store.baseline_text import from_text, to_text
+from gradlab.store.baseline_reading import from_text
+from gradlab.store.baseline_text import to_text
 from tests.analysis.gate.measurements import THRESHOLDS, measurement, network
 
 REMEDY = "make it with: gradlab check c.yaml --baseline b.json --update"
