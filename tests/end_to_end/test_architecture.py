@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "revision": {"store", "errors"},
     "gate": TABLE_WING | {"engine", "observe", "revision", "runner"},
     "updating": set(),
-    "guard": TABLE_WING | {"engine", "gate", "report", "updating"},
+    "guard": TABLE_WING | {"engine", "gate", "observe", "report", "updating"},
     "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
     "terminal": {"errors"},
     "commands": TABLE_WING | {"engine", "gate", "report", "runner", "terminal"},
