@@ -238,3 +238,10 @@ def test_the_links_of_the_page_lead_somewhere():
     for target, anchor in re.findall(r"\]\(([\w./-]+)(?:#([\w-]+))?\)", PAGE):
         text = (ROOT / "docs" / target).read_text()
         assert not anchor or re.search(rf"^#+ {anchor}$", text, re.MULTILINE | re.IGNORECASE)
+
+
+def test_the_shipped_baseline_is_that_of_the_shipped_config():
+    """gradlab guards itself: whatever machine and release of torch this is, the built-in networks are as they were."""
+    answer = gradlab("check", "configs/ci.yaml", "--baseline", "baselines/ci.json", "--quiet", cwd=ROOT)
+    assert answer.code == 0, answer.stdout + answer.stderr
+    assert answer.stdout.startswith("pass: ")
