@@ -115,6 +115,8 @@ def _seeds_needed(test: MaxTest, place: int, seeds: int) -> int | None:
     return max(seeds + 2, math.ceil(seeds * (test.critical / float(test.observed[place])) ** 2))
 
 
-def _worst_first(change: Change) -> tuple[int, float, int]:
+def _worst_first(change: Change) -> tuple[int, float, float, int]:
+    """What is equally bad but for rounding stands in the order of steps and layers."""
     rank = (REGRESSION, INCONCLUSIVE, SAME).index(change.verdict)
-    return (rank, -change.severity, change.key.layer)
+    step = math.inf if change.step is None else change.step
+    return (rank, -round(change.severity, 3), step, change.key.layer)
