@@ -114,8 +114,7 @@ def _measurement(file: _File) -> Measurement:
     if len(set(file.seeds)) < count:
         raise ValueError("a seed stands twice")
     networks = tuple(_network(part, count) for part in file.networks)
-    named = [json.dumps(_plain(part.settings), sort_keys=True) for part in file.networks]
-    if len(set(named)) < len(named):
+    if len({network.identity for network in networks}) < len(networks):
         raise ValueError("a network stands twice")
     return Measurement(file.config, file.made_by, tuple(file.seeds), networks, _plain(file.settings))
 

@@ -10,12 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.store.measurement import (
-    WHOLE_NETWORK,
-    Measurement,
-    NetworkStatistics,
-    is_logarithmic,
-)
+from gradlab.store.measurement import WHOLE_NETWORK, Measurement, NetworkStatistics, is_logarithmic
 
 BASELINE_VERSION = 1
 """Raised when a number in the file changes its meaning."""
@@ -33,7 +28,7 @@ def to_text(measured: Measurement) -> str:
         FIRST_KEY: BASELINE_VERSION,
         "made_by": dict(measured.made_by),
         "config": measured.config,
-        "settings": {name: _Verbatim(json.dumps(value)) for name, value in measured.settings.items()},
+        "settings": {name: _on_one_line(value) for name, value in measured.settings.items()},
         "seeds": _Line(list(measured.seeds)),
         "networks": [_network_content(network) for network in measured.networks],
     }
@@ -58,7 +53,7 @@ def _network_content(network: NetworkStatistics) -> dict[str, Any]:
         for index, row in enumerate(network.weight_prints.tolist())
     }
     return {
-        "settings": {name: _setting(value) for name, value in network.settings.items()},
+        "settings": {name: _on_one_line(value) for name, value in network.settings.items()},
         "layers": _Line(network.layers),
         "weights": _Line(network.weight_counts),
         "parameters": dict(network.parameters),
@@ -69,7 +64,7 @@ def _network_content(network: NetworkStatistics) -> dict[str, Any]:
     }
 
 
-def _setting(value: Any) -> Any:
+def _on_one_line(value: Any) -> _Verbatim:
     return _Verbatim(json.dumps(value))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -60,6 +61,11 @@ class NetworkStatistics:
     weight_counts: tuple[int, ...]
     diverged: tuple[int | None, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """What tells this network from the others of a measurement: its settings."""
+        return json.dumps(dict(self.settings), sort_keys=True)
 
 
 @dataclass(frozen=True)

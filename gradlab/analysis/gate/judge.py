@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradlab.analysis.gate.change import INCONCLUSIVE, NOT_A_NUMBER, REGRESSION, SAME, Change
 from gradlab.analysis.gate.matching import matches, seeds_pair_up
 from gradlab.analysis.gate.resampling import LEVEL, MaxTest
-from gradlab.analysis.gate.samples import Reals, Sample, known, samples, tested
+from gradlab.analysis.gate.samples import Column, Reals, Sample, known, samples, tested
 from gradlab.analysis.gate.spread import interval
 from gradlab.analysis.gate.structure import missing, notes
 from gradlab.store.measurement import WHOLE_NETWORK, Measurement
@@ -57,18 +58,17 @@ def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, floa
     compared = [sample for match in both for sample in samples(match, thresholds)]
     exact = True
     if compared:
-        columns = [(owner, column) for owner, sample in enumerate(compared) for column in sample.columns(paired)]
-        test = tested([column for _, column in columns], paired)
+        columns = [sample.columns(paired) for sample in compared]
+        test = tested([column for own in columns for column in own], paired)
         exact = test.exact
-        places: dict[int, list[int]] = {}
-        for place, (owner, _) in enumerate(columns):
-            places.setdefault(owner, []).append(place)
-        changes += [_change(sample, test, places[owner], paired) for owner, sample in enumerate(compared)]
+        starts = itertools.accumulate(map(len, columns), initial=0)
+        for sample, own, start in zip(compared, columns, starts, strict=False):
+            changes.append(_change(sample, dict(enumerate(own, start)), test, paired))
     return Verdict(tuple(sorted(changes, key=_worst_first)), paired, exact, tuple(notes(both, added)))
 
 
-def _change(sample: Sample, test: MaxTest, places: Sequence[int], paired: bool) -> Change:
-    """What became of a statistic, given the places of its columns in the test."""
+def _change(sample: Sample, columns: Mapping[int, Column], test: MaxTest, paired: bool) -> Change:
+    """What became of a statistic, given its columns by their places in the test."""
     match, key = sample.match, sample.key
     old, new = sample.averaged(paired)
     low, high = interval(old, new, paired)
@@ -83,14 +83,14 @@ def _change(sample: Sample, test: MaxTest, places: Sequence[int], paired: bool) 
         now=_mean(new),
         low=low,
         high=high,
-        p=float(test.p[places[0]]),
+        p=float(test.p[min(columns)]),
         threshold=sample.threshold,
         verdict=SAME,
         zeros=sample.zeros,
     )
     if sample.lost_numbers(paired):
         return replace(change, verdict=REGRESSION, reason=NOT_A_NUMBER, p=None)
-    large = [place for place, column in zip(places, sample.columns(paired), strict=True) if column.large]
+    large = [place for place, column in columns.items() if column.large]
     if not large:
         return change
     place = min(large, key=lambda place: float(test.p[place]))

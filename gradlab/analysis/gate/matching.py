@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -41,8 +39,8 @@ def matches(
     baseline: Measurement, now: Measurement
 ) -> tuple[list[Match], list[NetworkStatistics], list[NetworkStatistics]]:
     """The networks in both, those only in the baseline, and those only in the new measurement."""
-    old = {_identity(network): network for network in baseline.networks}
-    new = {_identity(network): network for network in now.networks}
+    old = {network.identity: network for network in baseline.networks}
+    new = {network.identity: network for network in now.networks}
     both = [Match(old[key], new[key], _same_layers(old[key].layers, new[key].layers)) for key in old if key in new]
     gone = [network for key, network in old.items() if key not in new]
     return both, gone, [network for key, network in new.items() if key not in old]
@@ -79,8 +77,3 @@ def _same_layers(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:
         places = {name: number for number, name in enumerate(new, 1)}
         pairs = {number: places[name] for number, name in enumerate(old, 1) if name in places}
     return {0: 0} | pairs
-
-
-def _identity(network: NetworkStatistics) -> str:
-    settings: dict[str, Any] = dict(network.settings)
-    return json.dumps(settings, sort_keys=True)

@@ -24,7 +24,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class _Span:
-    """The layers in which a statistic changed, of all layers that have it, and by how much on average."""
+    """The layers in which a statistic changed, of all layers that have it, and by how much at most."""
 
     layers: tuple[int, ...]
     of: tuple[int, ...]
@@ -167,13 +167,9 @@ def _shift(change: Change) -> float:
 
 
 def _owner(span: _Span) -> str:
-    return (
-        "all"
-        if span.everywhere
-        else f"layer {span.layers[0]}'s"
-        if len(span.layers) == 1
-        else f"{numbered(span.layers)}:"
-    )
+    if span.everywhere:
+        return "all"
+    return f"{numbered(span.layers)}:" if len(span.layers) > 1 else f"{numbered(span.layers)}'s"
 
 
 def _upward(span: _Span) -> str:

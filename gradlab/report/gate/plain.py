@@ -37,7 +37,7 @@ def update_json(path: Path, measured: Measurement) -> dict[str, Any]:
     networks, seeds = len(measured.networks), len(measured.seeds)
     diverged = [
         f"{sum(step is not None for step in network.diverged)} of {count_of(seeds, 'seed')} diverge "
-        f"({network_name(network.settings) or 'the network'}); checks take that as it is"
+        f"({network_name(network.settings)}); checks take that as it is"
         for network in measured.networks
         if any(step is not None for step in network.diverged)
     ]
