@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,24 +94,41 @@ def read(
     skipped: list[Skipped] = []
     pieces: list[tuple[str, pa.Table]] = []
     for run in runs:
-        finished, misses = _finished(run)
-        skipped += misses
-        if not finished and not misses:
-            skipped.append(Skipped(run.path, "has no finished trials yet"))
-        for part, ids in finished.items():
-            piece = _read_part(run.path / table / part, table, columns)
+        for piece in parts_of(run, table, columns):
             if isinstance(piece, Skipped):
                 skipped.append(piece)
-                continue
-            if ids is not None:
-                piece = piece.filter(pc.is_in(piece["trial_id"], value_set=pa.array(sorted(ids), pa.string())))
-            pieces.append((run.name, piece))
+            else:
+                pieces.append((run.name, piece))
     wanted = _union_schema(table, [piece for _, piece in pieces])
     if columns is not None:
         wanted = _chosen(wanted, columns)
     cast = [_cast(piece, run, wanted) for run, piece in pieces]
     whole = pa.concat_tables(cast) if cast else wanted.empty_table()
     return whole.to_pandas(), tuple(skipped)
+
+
+def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table | Skipped]:
+    """A table of one run, part by part as `read` counts them, and in between what could not be read.
+
+    Swept fields may differ in type between parts, and a column may be missing; `read` unites them.
+
+    Args:
+        run: one that `find_runs` found.
+        table: `trials`, `steps` or `layers`.
+        columns: the columns to read, `trial_id` always among them; all of them if None.
+
+    Yields:
+        The rows that belong to each part's finished trials.
+    """
+    finished, skipped = _finished(run)
+    yield from skipped
+    if not finished and not skipped:
+        yield Skipped(run.path, "has no finished trials yet")
+    for part, ids in finished.items():
+        piece = _read_part(run.path / table / part, table, columns)
+        if ids is not None and not isinstance(piece, Skipped):
+            piece = piece.filter(pc.is_in(piece["trial_id"], value_set=pa.array(sorted(ids), pa.string())))
+        yield piece
 
 
 def load(runs: Sequence[RunDirectory]) -> Tables:
