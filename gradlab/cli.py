@@ -10,8 +10,10 @@ import typer
 
 from gradlab import __version__
 from gradlab.commands.check import check
+from gradlab.commands.compare import compare
+from gradlab.commands.export import export
 from gradlab.commands.helping import activations, init, schema
-from gradlab.commands.tables import compare, show
+from gradlab.commands.show import show
 from gradlab.commands.training import predict, run
 from gradlab.errors import EXIT_INTERRUPTED
 
@@ -22,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for command in (run, predict, compare, check, show, activations, init, schema):
+for command in (run, predict, compare, check, show, export, activations, init, schema):
     app.command()(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,57 @@ def power_of_ten(exponent: float | None) -> float | None:
     return math.inf if exponent > 308.25 else 10.0**exponent
 
 
-def means(codes: Codes, groups: int, values: Reals) -> list[Mean]:
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The arithmetic means of all groups, as arrays; NaN for what is None in one `Mean`.
+
+    Attributes: `[group]` each, named as in `Mean`.
+    """
+
+    value: Reals
+    low: Reals
+    high: Reals
+    count: Codes
+    left_out: Codes
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Mean]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, group: int) -> Mean:
+        value, low, high = (_known(column[group]) for column in (self.value, self.low, self.high))
+        return Mean(value, low, high, int(self.count[group]), int(self.left_out[group]))
+
+
+@dataclass(frozen=True, eq=False)
+class GeometricMeans:
+    """The geometric means of all groups, as arrays; NaN for what is None in one `GeometricMean`.
+
+    Attributes: `[group]` each, named as in `GeometricMean`.
+    """
+
+    log10: Reals
+    log10_low: Reals
+    log10_high: Reals
+    count: Codes
+    zeros: Codes
+    not_finite: Codes
+
+    def __len__(self) -> int:
+        return len(self.log10)
+
+    def __iter__(self) -> Iterator[GeometricMean]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, group: int) -> GeometricMean:
+        log10, low, high = (_known(column[group]) for column in (self.log10, self.log10_low, self.log10_high))
+        count, zeros, not_finite = (int(column[group]) for column in (self.count, self.zeros, self.not_finite))
+        return GeometricMean(log10, low, high, count, zeros, not_finite)
+
+
+def means(codes: Codes, groups: int, values: Reals) -> Means:
     """The mean of each group of `values`.
 
     Args:
@@ -87,16 +138,12 @@ def means(codes: Codes, groups: int, values: Reals) -> list[Mean]:
     """
     finite = np.isfinite(values)
     center, half, count = _t_intervals(codes[finite], groups, values[finite])
-    left_out = np.bincount(codes[~finite], minlength=groups)
-    return [
-        Mean(_known(c), _known(c - h), _known(c + h), int(n), int(m))
-        for c, h, n, m in zip(center, half, count, left_out, strict=True)
-    ]
+    return Means(center, center - half, center + half, count, np.bincount(codes[~finite], minlength=groups))
 
 
 def geometric_means(
     codes: Codes, groups: int, logs: Reals, zero: npt.NDArray[np.bool_], not_finite: npt.NDArray[np.bool_]
-) -> list[GeometricMean]:
+) -> GeometricMeans:
     """The geometric mean of each group of values, from their logarithms.
 
     Args:
@@ -109,12 +156,10 @@ def geometric_means(
     used = np.isfinite(logs) & ~zero & ~not_finite
     center, half, count = _t_intervals(codes[used], groups, logs[used])
     zeros = np.bincount(codes[zero], minlength=groups)
-    center = np.where((count == 0) & (zeros > 0), -np.inf, center)
     left_out = np.bincount(codes[not_finite], minlength=groups)
-    return [
-        GeometricMean(_known(c), _known(c - h), _known(c + h), int(n), int(z), int(m))
-        for c, h, n, z, m in zip(center, half, count, zeros, left_out, strict=True)
-    ]
+    return GeometricMeans(
+        np.where((count == 0) & (zeros > 0), -np.inf, center), center - half, center + half, count, zeros, left_out
+    )
 
 
 def _t_intervals(codes: Codes, groups: int, values: Reals) -> tuple[Reals, Reals, Codes]:

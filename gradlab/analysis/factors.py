@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -33,6 +35,21 @@ class Grouping:
     settings: tuple[Mapping[str, Any], ...]
     varying: tuple[str, ...]
 
+    @property
+    def size(self) -> int:
+        """How many groups there are."""
+        return len(self.settings)
+
+    @cached_property
+    def members(self) -> tuple[Codes, ...]:
+        """The trials of each group."""
+        order = np.argsort(self.codes, kind="stable")
+        return tuple(np.split(order, np.searchsorted(self.codes[order], np.arange(1, self.size))))
+
+    def count(self, chosen: npt.NDArray[np.bool_]) -> Codes:
+        """`[group]`, how many of its trials are chosen."""
+        return np.bincount(self.codes[chosen], minlength=self.size)
+
 
 def factor_columns(trials: pd.DataFrame) -> list[str]:
     """The columns of the trials table that are settings: the fixed ones, then other swept fields by their path."""
@@ -40,27 +57,58 @@ def factor_columns(trials: pd.DataFrame) -> list[str]:
     return fixed + [column for column in trials.columns if column not in TRIALS]
 
 
-def group_trials(trials: pd.DataFrame) -> Grouping:
-    """Group trials by everything but the seed.
+def group_trials(trials: pd.DataFrame, by: Sequence[str] | None = None) -> Grouping:
+    """Group trials by everything but the seed, or by the columns `by`.
 
     `run` is a factor only where the same settings stand in several runs: what differs between those runs is then in
     no column, and their trials must not be averaged.
     """
-    factors = factor_columns(trials)
+    names = factor_columns(trials) if by is None else list(by)
     if trials.empty:
         return Grouping(np.zeros(0, np.int64), (), ())
-    codes = _codes(trials, factors)
-    if "run" in trials.columns and (trials["run"].groupby(codes).nunique() > 1).any():
-        factors = ["run", *factors]
-        codes = _codes(trials, factors)
-    _, first = np.unique(codes, return_index=True)
-    columns = {name: [plain_cell(value, name) for value in trials[name].iloc[first]] for name in factors}
-    settings = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    varying = tuple(name for name, values in columns.items() if len(set(values)) > 1)
-    order = sorted(range(len(settings)), key=lambda group: [_rank(settings[group][name]) for name in varying])
+    factors = {name: _Levels.of(trials[name], name) for name in names}
+    codes = _codes(factors.values(), len(trials))
+    if by is None and "run" in trials.columns:
+        factors = {"run": _Levels.of(trials["run"], "run")} | factors
+        by_run = _codes(factors.values(), len(trials))
+        if by_run.max() > codes.max():
+            codes = by_run
+        else:
+            del factors["run"]
+    first = np.unique(codes, return_index=True)[1]
+    varying = tuple(name for name, levels in factors.items() if by is not None or len(levels.values) > 1)
+    order = np.lexsort([factors[name].codes[first] for name in reversed(varying)] or [first])
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    return Grouping(place[codes], tuple(settings[group] for group in order), varying)
+    columns = [[levels.values[code] for code in levels.codes[first[order]].tolist()] for levels in factors.values()]
+    settings = tuple(dict(zip(factors, row, strict=True)) for row in zip(*columns, strict=True))
+    return Grouping(place[codes], settings, varying)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A column's distinct values in their order, and `[trial]` which of them each trial has."""
+
+    values: tuple[Any, ...]
+    codes: Codes
+
+    @classmethod
+    def of(cls, column: Any, name: str) -> _Levels:
+        codes, found = pd.factorize(column, use_na_sentinel=False)
+        values = [plain_cell(value, name) for value in np.asarray(found, object).tolist()]
+        order = sorted(range(len(values)), key=lambda code: rank(values[code]))
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        return cls(tuple(values[code] for code in order), place[codes])
+
+
+def _codes(factors: Iterable[_Levels], trials: int) -> Codes:
+    """`[trial]`, the same number for trials that agree in all factors, from 0."""
+    codes = np.zeros(trials, np.int64)
+    for levels in factors:
+        if len(levels.values) > 1:
+            codes = np.unique(codes * len(levels.values) + levels.codes, return_inverse=True)[1].reshape(-1)
+    return codes
 
 
 def plain_cell(value: Any, column: str = "") -> Any:
@@ -72,11 +120,7 @@ def plain_cell(value: Any, column: str = "") -> Any:
     return int(value) if isinstance(value, float) and TRIALS.get(column) == pa.int64() else value
 
 
-def _codes(trials: pd.DataFrame, factors: Sequence[str]) -> Codes:
-    return np.asarray(trials.groupby(list(factors), dropna=False, sort=False).ngroup(), np.int64)
-
-
-def _rank(value: Any) -> tuple[int, float, str]:
+def rank(value: Any) -> tuple[int, float, str]:
     """A place for a value of any type: nothing, then numbers, then names, activations in their own order."""
     if value is None:
         return (0, 0.0, "")

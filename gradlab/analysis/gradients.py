@@ -1,4 +1,4 @@
-"""The layers table as arrays, and per trial what it says about the gradient."""
+"""One record of every trial: what the layers table says about its gradient."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from gradlab.analysis.estimates import Codes, Reals
+from gradlab.store.finding import Skipped
+from gradlab.store.reading import Trials
+from gradlab.store.records import Records, When, read_records
 
 Flags = npt.NDArray[np.bool_]
 
-LAYER_COLUMNS = (
-    "trial_id",
-    "step",
-    "layer",
-    "units",
-    "weight_grad_norm",
-    "log10_weight_grad_norm",
-    "delta_rms",
-    "log10_delta_rms",
-    "dead_units",
-    "non_finite",
-)
-"""What a summary reads of the layers table."""
+DELTA, WEIGHT_GRAD = "delta_rms", "weight_grad_norm"
 
 
 @dataclass(frozen=True)
@@ -43,116 +34,131 @@ class Logs:
     not_finite: Flags
 
     @classmethod
-    def of(cls, layers: pd.DataFrame, column: str) -> Logs:
-        """A column of the layers table that has a `log10_` twin.
+    def of(cls, values: Reals) -> Logs:
+        """Of the numbers themselves; NaN is what was not measured."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cls(np.log10(values), values == 0, np.isinf(values))
+
+    @classmethod
+    def of_columns(cls, columns: Any, name: str) -> Logs:
+        """Of a column of the layers table that has a `log10_` twin, from both and `non_finite`.
 
         The logarithm of 0 is null, like that of a number that isn't one or was never measured: the plain column and
         the count of non-finite entries tell these apart. The plain column alone would be 0 below 1e-308.
         """
-        logs, plain = reals(layers[f"log10_{column}"]), reals(layers[column])
-        broken = reals(layers["non_finite"]) > 0
-        known = np.isfinite(logs)
+        logs, plain = columns[f"log10_{name}"], columns[name]
+        broken, known = columns["non_finite"] > 0, np.isfinite(logs)
         return cls(logs, ~known & (plain == 0), ~known & (np.isinf(plain) | (np.isnan(plain) & broken)))
 
     def take(self, rows: Any) -> Logs:
         """The chosen rows."""
         return Logs(self.logs[rows], self.zero[rows], self.not_finite[rows])
 
-    def per_trial(self, records: LayerRecords, rows: Flags) -> Logs:
-        """`[trial]` from rows of which a trial has at most one; NaN for a trial that has none."""
-        where = records.trial[rows]
-        found = Logs(
-            np.full(records.trials, np.nan), np.zeros(records.trials, np.bool_), np.zeros(records.trials, np.bool_)
-        )
-        found.logs[where] = self.logs[rows]
-        found.zero[where] = self.zero[rows]
-        found.not_finite[where] = self.not_finite[rows]
-        return found
-
 
 @dataclass(frozen=True)
 class LayerRecords:
-    """Rows of the layers table, each with the number of its trial.
+    """Rows of the layers table, one record of each trial.
 
     Attributes:
-        trials: how many trials there are.
-        trial: `[row]`, the trial's row in the trials table.
-        layer: `[row]`, from 1, nearest the input.
-        at_first: `[row]`, whether this is step 0.
-        at_last: `[row]`, whether this is the trial's last record.
+        rows: the rows.
         hidden: `[trial]`, hidden layers; the output layer is the one above.
-        delta: delta_rms.
-        weight_grad: weight_grad_norm.
-        units: `[row]`.
-        dead: `[row]`, dead units; NaN where that has no meaning.
+        delta: `[row]`, delta_rms.
+        weight_grad: `[row]`, weight_grad_norm.
     """
 
-    trials: int
-    trial: Codes
-    layer: Codes
-    at_first: Flags
-    at_last: Flags
+    rows: Records
     hidden: Codes
     delta: Logs
     weight_grad: Logs
-    units: Reals
-    dead: Reals
 
     @classmethod
-    def of(cls, trials: pd.DataFrame, layers: pd.DataFrame) -> LayerRecords:
-        """Match layers to trials by run and trial id; rows of other trials are left out."""
-        number = locate(trials, layers)
-        layers, number = layers[number >= 0], number[number >= 0]
-        step, layer = np.asarray(layers["step"], np.int64), np.asarray(layers["layer"], np.int64)
-        last = np.full(len(trials), -1, np.int64)
-        np.maximum.at(last, number, step)
-        top = np.zeros(len(trials), np.int64)
-        np.maximum.at(top, number, layer)
+    def read(cls, trials: Trials, when: When, columns: tuple[str, ...] = ()) -> LayerRecords:
+        """The gradient in each layer of each trial, and further columns.
+
+        The logarithms say everything unless some are null; only the trials that have such are read again.
+        """
+        twins = tuple(f"log10_{name}" for name in (DELTA, WEIGHT_GRAD))
+        plain = (DELTA, WEIGHT_GRAD, "non_finite")
+        rows = read_records(trials, "layers", tuple(dict.fromkeys(("layer", *twins, *columns))), when)
+        full = dict(rows.columns)
+        missing = np.zeros(len(trials.frame), np.bool_)
+        missing[rows.trial[np.isnan(full[twins[0]]) | np.isnan(full[twins[1]])]] = True
+        again = read_records(trials.where(missing), "layers", plain, when)
+        where = missing[rows.trial]
+        for name in plain:
+            if name not in columns:
+                full[name] = np.full(len(rows.trial), np.nan)
+                full[name][where] = again.columns[name]
+        top = np.zeros(len(trials.frame), np.int64)
+        np.maximum.at(top, rows.trial, full["layer"].astype(np.int64))
         return cls(
-            trials=len(trials),
-            trial=number,
-            layer=layer,
-            at_first=step == 0,
-            at_last=step == last[number],
-            hidden=np.maximum(top - 1, 0),
-            delta=Logs.of(layers, "delta_rms"),
-            weight_grad=Logs.of(layers, "weight_grad_norm"),
-            units=reals(layers["units"]),
-            dead=reals(layers["dead_units"]),
+            Records(rows.trial, rows.step, full, rows.skipped),
+            np.maximum(top - 1, 0),
+            Logs.of_columns(full, DELTA),
+            Logs.of_columns(full, WEIGHT_GRAD),
         )
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not be read."""
+        return self.rows.skipped
+
+    @property
+    def layer(self) -> Codes:
+        """`[row]`, from 1, nearest the input."""
+        return self.rows.columns["layer"].astype(np.int64)
+
+    @property
+    def is_first(self) -> Flags:
+        """`[row]`, whether this is layer 1."""
+        return np.asarray(self.rows.columns["layer"] == 1)
 
     @property
     def is_last_hidden(self) -> Flags:
         """`[row]`, whether this is the last layer below the output."""
-        return np.asarray(self.layer == self.hidden[self.trial])
+        return np.asarray(self.layer == self.hidden[self.rows.trial])
 
-    def decay(self) -> Logs:
-        """`[trial]`, gradient_decay at step 0.
+    def column_at(self, name: str, rows: Flags) -> Reals:
+        """`[trial]`, a column at rows of which a trial has at most one; NaN for a trial that has none."""
+        return np.asarray(self._spread(self.rows.columns[name], rows, np.nan), np.float64)
 
-        0 where no gradient reaches layer 1; unknown with one hidden layer, or where none reaches the last one either.
-        """
-        first = self.delta.per_trial(self, self.at_first & (self.layer == 1))
-        last = self.delta.per_trial(self, self.at_first & self.is_last_hidden)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = np.where(self.hidden > 1, (first.logs - last.logs) / (self.hidden - 1), np.nan)
-        deep = self.hidden > 1
+    def logs_at(self, logs: Logs, rows: Flags) -> Logs:
+        """`[trial]`, the same of numbers by their logarithms."""
         return Logs(
-            logs, deep & first.zero & np.isfinite(last.logs), np.asarray(deep & (first.not_finite | last.not_finite))
+            self._spread(logs.logs, rows, np.nan),
+            self._spread(logs.zero, rows, False),
+            self._spread(logs.not_finite, rows, False),
         )
 
-    def dead_fraction_first(self) -> Reals:
-        """`[trial]`, share of hidden units that are dead at step 0; NaN where unknown."""
-        rows = self.at_first & np.isfinite(self.dead) & (self.layer <= self.hidden[self.trial])
-        dead = np.bincount(self.trial[rows], self.dead[rows], self.trials)
-        units = np.bincount(self.trial[rows], self.units[rows], self.trials)
-        return np.where(units > 0, dead / np.maximum(units, 1), np.nan)
+    def ratio(self) -> Logs:
+        """`[trial]`, gradient_ratio.
 
+        0 where no gradient reaches layer 1; unknown where none reaches the last hidden layer either.
+        """
+        first, last = self.logs_at(self.delta, self.is_first), self.logs_at(self.delta, self.is_last_hidden)
+        with np.errstate(invalid="ignore"):
+            return Logs(first.logs - last.logs, first.zero & np.isfinite(last.logs), first.not_finite | last.not_finite)
 
-def locate(trials: pd.DataFrame, rows: pd.DataFrame) -> Codes:
-    """`[row]`, where in `trials` the trial of each row stands; -1 for none."""
-    keys = ["run", "trial_id"]
-    index = pd.MultiIndex.from_frame(trials[keys])
-    return np.asarray(index.get_indexer(pd.MultiIndex.from_frame(rows[keys])), np.int64)
+    def decay(self) -> Logs:
+        """`[trial]`, gradient_decay; unknown with one hidden layer."""
+        ratio, deep = self.ratio(), self.hidden > 1
+        logs = np.where(deep, ratio.logs / np.maximum(self.hidden - 1, 1), np.nan)
+        return Logs(logs, ratio.zero & deep, ratio.not_finite & deep)
+
+    def share_of_units(self, name: str) -> Reals:
+        """`[trial]`, a count of hidden units over all of them, or the mean of their shares; NaN where unknown."""
+        columns, trial = self.rows.columns, self.rows.trial
+        rows = np.isfinite(columns[name]) & (self.layer <= self.hidden[trial])
+        units = columns["units"][rows]
+        weight = units if name.endswith("_fraction") else np.ones(len(units))
+        total = np.bincount(trial[rows], units, len(self.hidden))
+        share = np.bincount(trial[rows], columns[name][rows] * weight, len(self.hidden))
+        return np.where(total > 0, share / np.maximum(total, 1), np.nan)
+
+    def _spread(self, values: npt.NDArray[Any], rows: Flags, nothing: float | bool) -> Any:
+        found = np.full(len(self.hidden), nothing, values.dtype)
+        found[self.rows.trial[rows]] = values[rows]
+        return found
 
 
 def reals(column: Any) -> Reals:

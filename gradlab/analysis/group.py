@@ -47,7 +47,6 @@ class Group:
         saturated_fraction: share of saturated (hidden unit, probe example) pairs at the last record.
         train_loss: final loss on the probe; `eval_loss` and `metric` on the evaluation split.
         diagnoses: diagnosis -> how many trials have it, the most common first, of equals the gravest.
-        first: the profile at step 0; `last` that at each trial's last record.
         advice: one sentence where the group is not healthy.
     """
 
@@ -70,8 +69,6 @@ class Group:
     eval_loss: Mean
     metric: Mean
     diagnoses: Mapping[str, int]
-    first: Profile
-    last: Profile
     advice: str | None = None
 
     @property

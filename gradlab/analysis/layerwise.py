@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from gradlab.analysis.estimates import Codes, GeometricMean, Mean, geometric_means, means
-from gradlab.analysis.factors import group_trials, plain_cell
-from gradlab.analysis.gradients import Flags, Logs, locate, reals
+from gradlab.analysis.estimates import Codes, GeometricMean, GeometricMeans, Mean, Means, geometric_means, means
+from gradlab.analysis.factors import Grouping, group_trials, plain_cell
+from gradlab.analysis.gradients import Logs
 from gradlab.errors import UsageError
+from gradlab.store.finding import Skipped
+from gradlab.store.reading import Trials
+from gradlab.store.records import When, read_records
 
 Estimate = Mean | GeometricMean
 
@@ -27,8 +29,11 @@ _PLAIN_COLUMNS = (
     "float32_zero_fraction",
     "non_finite",
 )
-STATISTICS = (*_LOG_COLUMNS, *_NORM_COLUMNS, *_PLAIN_COLUMNS)
-"""Columns of the layers table that are aggregated: norms as geometric means, the others as means."""
+GEOMETRIC = (*_LOG_COLUMNS, *_NORM_COLUMNS)
+"""Columns of the layers table that are averaged geometrically: norms."""
+
+STATISTICS = (*GEOMETRIC, *_PLAIN_COLUMNS)
+"""Columns of the layers table that are aggregated."""
 
 
 @dataclass(frozen=True)
@@ -69,85 +74,112 @@ class LayerTable:
     rows: tuple[LayerRow, ...]
 
 
-def layer_tables(trials: pd.DataFrame, layers: pd.DataFrame) -> tuple[LayerTable, ...]:
-    """Every group of trials layer by layer, statistics aggregated over the seeds.
+@dataclass(frozen=True, eq=False)
+class LayerEstimates:
+    """One record, aggregated over the seeds of each group, layer by layer.
 
-    Args:
-        trials: rows of the trials table, with `run`.
-        layers: rows of the layers table, with `run`; those of other trials are left out.
+    Attributes:
+        group: `[row]`, the group's number, never falling.
+        layer: `[row]`, from 1, nearest the input.
+        name: `[row]`, as in the layers table of the first trial.
+        units: `[row]`, likewise.
+        estimates: statistic -> `[row]`.
+        steps: `[trial]`, the step of its record; -1 where it has none.
+        skipped: what could not be read.
     """
-    grouping = group_trials(trials)
-    number = locate(trials, layers)
-    layers, number = layers[number >= 0], number[number >= 0]
-    group, step = grouping.codes[number], np.asarray(layers["step"], np.int64)
-    last = np.full(len(trials), -1, np.int64)
-    np.maximum.at(last, number, step)
-    first_means = _over_seeds(layers, group, step == 0)
-    last_means = _over_seeds(layers, group, step == last[number])
+
+    group: Codes
+    layer: Codes
+    name: Sequence[str | None]
+    units: Sequence[int | None]
+    estimates: Mapping[str, Means | GeometricMeans]
+    steps: Codes
+    skipped: tuple[Skipped, ...]
+
+    def rows_of(self, group: int) -> range:
+        """The rows of one group."""
+        return range(*np.searchsorted(self.group, [group, group + 1]).tolist())
+
+    def row(self, place: int) -> Mapping[str, Estimate]:
+        """Every statistic of one row."""
+        return {name: column[place] for name, column in self.estimates.items()}
+
+
+def layer_estimates(
+    trials: Trials, grouping: Grouping, when: When, statistics: Sequence[str] = STATISTICS
+) -> LayerEstimates:
+    """Read one record of each trial and aggregate it layer by layer; only the columns that the statistics need."""
+    twins = [name for name in statistics if name in _LOG_COLUMNS]
+    more = [*(f"log10_{name}" for name in twins), *(["non_finite"] if twins else [])]
+    records = read_records(trials, "layers", tuple(dict.fromkeys(["layer", "name", "units", *statistics, *more])), when)
+    layer = records.columns["layer"].astype(np.int64)
+    width = int(layer.max(initial=0)) + 1
+    keys, first, codes = np.unique(
+        grouping.codes[records.trial] * width + layer, return_index=True, return_inverse=True
+    )
+    estimates: dict[str, Means | GeometricMeans] = {}
+    for name in statistics:
+        values = records.columns[name]
+        if name in GEOMETRIC:
+            logs = Logs.of_columns(records.columns, name) if name in twins else Logs.of(values)
+            estimates[name] = geometric_means(codes, len(keys), logs.logs, logs.zero, logs.not_finite)
+        else:
+            estimates[name] = means(codes, len(keys), values)
+    steps = np.full(len(trials.frame), -1, np.int64)
+    steps[records.trial] = records.step
+    return LayerEstimates(
+        keys // width,
+        keys % width,
+        [plain_cell(name) for name in records.columns["name"][first]],
+        [plain_cell(units, "width") for units in records.columns["units"][first]],
+        estimates,
+        steps,
+        records.skipped,
+    )
+
+
+def layer_tables(trials: Trials) -> tuple[tuple[LayerTable, ...], tuple[Skipped, ...]]:
+    """Every group of trials layer by layer, statistics aggregated over the seeds, and what could not be read."""
+    grouping = group_trials(trials.frame)
+    first, last = (layer_estimates(trials, grouping, when) for when in ("first", "last"))
     rows: list[list[LayerRow]] = [[] for _ in grouping.settings]
-    for key, (name, units) in _layer_facts(layers, group).items():
-        rows[key[0]].append(LayerRow(key[1], name, units, first_means.get(key, {}), last_means.get(key, {})))
+    at_first = {key: place for place, key in enumerate(zip(first.group.tolist(), first.layer.tolist(), strict=True))}
+    for place, key in enumerate(zip(last.group.tolist(), last.layer.tolist(), strict=True)):
+        before = first.row(at_first[key]) if key in at_first else {}
+        rows[key[0]].append(LayerRow(key[1], last.name[place], last.units[place], before, last.row(place)))
     records = [
-        {str(key): plain_cell(value, str(key)) for key, value in row.items()} for row in trials.to_dict("records")
+        {str(key): plain_cell(value, str(key)) for key, value in row.items()} for row in trials.frame.to_dict("records")
     ]
     tables = []
-    for number_of_group, settings in enumerate(grouping.settings):
-        members = np.flatnonzero(grouping.codes == number_of_group)
-        steps = last[members][last[members] >= 0]
+    for number, settings in enumerate(grouping.settings):
+        members = grouping.members[number]
+        steps = last.steps[members][last.steps[members] >= 0]
         tables.append(
             LayerTable(
                 settings=settings,
                 varying=grouping.varying,
                 trials=tuple(records[trial] for trial in members),
                 last_steps=(int(steps.min()), int(steps.max())) if len(steps) else None,
-                rows=tuple(rows[number_of_group]),
+                rows=tuple(rows[number]),
             )
         )
-    return tuple(tables)
+    return tuple(tables), tuple(dict.fromkeys([*first.skipped, *last.skipped]))
 
 
-def find_trial(trials: pd.DataFrame, text: str) -> pd.DataFrame:
-    """The row of the trial whose id is `text` or begins with it.
+def find_trial(trials: Trials, text: str) -> Trials:
+    """The trial whose id is `text` or begins with it.
 
     Raises:
         UsageError: no trial or several; the message names near ones.
     """
-    ids = [str(trial_id) for trial_id in trials["trial_id"].unique()]
+    column = trials.frame["trial_id"]
+    ids = [str(trial_id) for trial_id in column.unique()]
     matches = [text] if text in ids else [trial_id for trial_id in ids if text and trial_id.startswith(text)]
     if len(matches) == 1:
-        return trials[trials["trial_id"] == matches[0]]
+        return trials.where(np.asarray(column == matches[0]))
     if matches:
         more = f" and {len(matches) - 5} more" if len(matches) > 5 else ""
         raise UsageError(f"trial '{text}' is ambiguous: {', '.join(matches[:5])}{more}; give more digits")
     near = difflib.get_close_matches(text, ids, 3, 0.3) or ids[:3]
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UsageError(f"no trial '{text}' among {len(ids)} trials{hint} (`gradlab show RUN --json` lists them all)")
-
-
-def _over_seeds(layers: pd.DataFrame, group: Codes, rows: Flags) -> dict[tuple[int, int], dict[str, Estimate]]:
-    """(group, layer) -> statistic -> mean, over the chosen rows."""
-    chosen = layers[rows]
-    keys, codes = np.unique(np.stack([group[rows], np.asarray(chosen["layer"], np.int64)]), axis=1, return_inverse=True)
-    codes, size = codes.reshape(-1), keys.shape[1]
-    columns: dict[str, list[Any]] = {}
-    for name in _LOG_COLUMNS:
-        logs = Logs.of(chosen, name)
-        columns[name] = list(geometric_means(codes, size, logs.logs, logs.zero, logs.not_finite))
-    for name in _NORM_COLUMNS:
-        values = reals(chosen[name])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns[name] = list(geometric_means(codes, size, np.log10(values), values == 0, np.isinf(values)))
-    for name in _PLAIN_COLUMNS:
-        columns[name] = list(means(codes, size, reals(chosen[name])))
-    pairs = [(int(owner), int(layer)) for owner, layer in keys.T]
-    return {pair: {name: columns[name][place] for name in STATISTICS} for place, pair in enumerate(pairs)}
-
-
-def _layer_facts(layers: pd.DataFrame, group: Codes) -> dict[tuple[int, int], tuple[str | None, int | None]]:
-    """(group, layer) -> name and units, in order."""
-    keys, first = np.unique(np.stack([group, np.asarray(layers["layer"], np.int64)]), axis=1, return_index=True)
-    rows = layers.iloc[first]
-    return {
-        (int(owner), int(layer)): (plain_cell(name), plain_cell(units, "width"))
-        for (owner, layer), name, units in zip(keys.T, rows["name"], rows["units"], strict=True)
-    }

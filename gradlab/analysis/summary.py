@@ -2,79 +2,173 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from gradlab.analysis.advice import advice
 from gradlab.analysis.diagnosis import DIAGNOSES
-from gradlab.analysis.estimates import GeometricMean, geometric_means, means
+from gradlab.analysis.estimates import Codes, GeometricMeans, Means, geometric_means
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
-from gradlab.analysis.gradients import LAYER_COLUMNS, Flags, LayerRecords, Logs, reals
+from gradlab.analysis.gradients import LayerRecords, Logs
 from gradlab.analysis.group import Group, Profile
-from gradlab.store.reading import Skipped, read
+from gradlab.analysis.measures import Measured, standard_measures
+from gradlab.store.finding import Skipped
+from gradlab.store.reading import Trials, read_trials
+from gradlab.store.records import When
 from gradlab.store.rundir import RunDirectory
 
 
-@dataclass(frozen=True)
+class Groups(Sequence[Group]):
+    """The groups of a summary, each made when it is asked for: of ten thousand, few are shown."""
+
+    def __init__(self, summary: Summary, places: Sequence[int]) -> None:
+        self._summary, self._places = summary, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Groups(self._summary, self._places[place])
+        return self._summary.group(self._places[place])
+
+    def __iter__(self) -> Iterator[Group]:
+        return map(self._summary.group, self._places)
+
+
+@dataclass(frozen=True, eq=False)
 class Summary:
     """One or more runs, aggregated over seeds.
 
     Attributes:
-        varying: the factors that tell groups apart, in the order of the columns.
-        groups: in the order of these factors' values.
-        metric: what `final_eval_metric` is: `accuracy`, `R^2`, or `metric` where the data don't tell.
-        runs: run -> how many trials it has.
+        trials: what it is made of.
+        grouping: which trials belong together.
+        measured: the numbers of these trials.
+        when: the record that was asked for; None is step 0 for the gradient and the end of training for all else.
+        shown: the groups to show, in this order; all of them if None.
     """
 
-    varying: tuple[str, ...]
-    groups: tuple[Group, ...]
-    metric: str
-    runs: Mapping[str, int]
+    trials: Trials
+    grouping: Grouping
+    measured: Measured
+    when: When | None = None
+    shown: tuple[int, ...] | None = None
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What could not be read."""
+        return tuple(dict.fromkeys([*self.trials.skipped, *self.measured.skipped]))
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The factors that tell groups apart, in the order of the columns."""
+        return self.grouping.varying
+
+    @property
+    def places(self) -> Sequence[int]:
+        """The numbers of the groups to show."""
+        return range(self.grouping.size) if self.shown is None else self.shown
+
+    @property
+    def groups(self) -> Groups:
+        """The groups to show, in the order of the factors' values unless another one was asked for."""
+        return Groups(self, self.places)
+
+    @cached_property
+    def metric(self) -> str:
+        """What `final_eval_metric` is: `accuracy`, `R^2`, or `metric` where the data don't tell."""
+        return metric_name(self.trials.frame["data"].unique().tolist())
+
+    @cached_property
+    def runs(self) -> Mapping[str, int]:
+        """Run -> how many trials it has."""
+        return dict(Counter(self.trials.frame["run"].tolist()))
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The factors that name a group: those that vary, or what kind of network it is where none does."""
-        if self.varying or not self.groups:
+        if self.varying or not self.grouping.size:
             return self.varying
-        known = self.groups[0].settings
+        known = self.grouping.settings[0]
+        if "family" not in known:
+            return tuple(known)
         return tuple(name for name in ("depth", "activation") if known.get(name) is not None) or ("family",)
 
+    @cached_property
+    def estimates(self) -> Mapping[str, Means | GeometricMeans]:
+        """Measure -> its mean in each group."""
+        return {name: measure.over_seeds(self.grouping) for name, measure in self.measured.measures.items()}
 
-def summarise(trials: pd.DataFrame, layers: pd.DataFrame) -> Summary:
+    @cached_property
+    def status(self) -> Mapping[str, Codes]:
+        """`completed`, `diverged` and `failed` -> `[group]`, how many of its trials."""
+        status = self.trials.frame["status"]
+        return {word: self.grouping.count(np.asarray(status == word)) for word in ("completed", "diverged", "failed")}
+
+    @cached_property
+    def _healthy(self) -> Codes:
+        words = self.trials.frame["diagnosis"]
+        return self.grouping.count(np.asarray(words == "healthy", np.bool_))
+
+    def is_healthy(self, number: int) -> bool:
+        """Whether every trial of a group is healthy, which then needs no advice."""
+        return int(self._healthy[number]) == len(self.grouping.members[number])
+
+    @cached_property
+    def profiles(self) -> Sequence[Profile]:
+        """The gradient layer by layer in each group, at step 0 or the record that was asked for."""
+        return Profiles(self.measured.layers, self.grouping)
+
+    @cached_property
+    def last_profiles(self) -> Sequence[Profile]:
+        """The same at each trial's last record, read now."""
+        return Profiles(LayerRecords.read(self.trials, "last"), self.grouping)
+
+    @cached_property
+    def _cells(self) -> Mapping[str, list[Any]]:
+        columns = ("run", "status", "diagnosis", "error", "diverged_step")
+        return {name: self.trials.frame[name].tolist() for name in columns}
+
+    def group(self, number: int) -> Group:
+        """A group by its number."""
+        members = self.grouping.members[number]
+        cells = {name: [plain_cell(column[trial], name) for trial in members] for name, column in self._cells.items()}
+        errors = [text for text, status in zip(cells["error"], cells["status"], strict=True) if status == "failed"]
+        words = [word or status for word, status in zip(cells["diagnosis"], cells["status"], strict=True)]
+        values: dict[str, Any] = {name: column[number] for name, column in self.estimates.items()}
+        values |= {word: int(count[number]) for word, count in self.status.items()}
+        values["predicted_decay"] = values["predicted_decay"].value
+        group = Group(
+            settings=self.grouping.settings[number],
+            runs=tuple(dict.fromkeys(cells["run"])),
+            trials=len(members),
+            diverged_step=_median([step for step in cells["diverged_step"] if step is not None]),
+            error=next(filter(None, errors), None),
+            diagnoses=_tally(words),
+            **values,
+        )
+        return replace(group, advice=advice(group))
+
+
+def summarise(trials: Trials, by: Sequence[str] | None = None, when: When | None = None) -> Summary:
     """Aggregate trials over their seeds.
 
     Args:
-        trials: rows of the trials table, with `run`.
-        layers: rows of the layers table, with `run`; at least step 0 and each trial's last record, and the columns
-            `LAYER_COLUMNS`.
+        trials: what `read_trials` found.
+        by: the columns that make groups; all factors if None.
+        when: the record of everything; None is step 0 for the gradient and the end of training for all else.
     """
-    grouping = group_trials(trials)
-    if not grouping.settings:
-        return Summary((), (), metric_name([]), {})
-    records = LayerRecords.of(trials, layers)
-    columns = _results(trials, grouping) | _gradients(records, grouping)
-    firsts = _profiles(records, grouping, records.at_first)
-    lasts = _profiles(records, grouping, records.at_last)
-    groups = []
-    for number, settings in enumerate(grouping.settings):
-        values = {name: column[number] for name, column in columns.items()}
-        group = Group(settings=settings, first=firsts[number], last=lasts[number], **values)
-        groups.append(replace(group, advice=advice(group)))
-    runs = dict(Counter(trials["run"].tolist()))
-    return Summary(grouping.varying, tuple(groups), metric_name(trials["data"].unique().tolist()), runs)
+    return Summary(trials, group_trials(trials.frame, by), standard_measures(trials, when), when)
 
 
-def summarise_runs(runs: Sequence[RunDirectory]) -> tuple[Summary, tuple[Skipped, ...]]:
-    """Read what a summary needs of `runs` and make it; also what could not be read."""
-    trials, skipped = read(runs, "trials")
-    layers, more = read(runs, "layers", LAYER_COLUMNS)
-    return summarise(trials, layers), tuple(dict.fromkeys([*skipped, *more]))
+def summarise_runs(runs: Sequence[RunDirectory]) -> Summary:
+    """Read what a summary needs of `runs` and make it."""
+    return summarise(read_trials(runs))
 
 
 def metric_name(data: Sequence[Any]) -> str:
@@ -85,78 +179,33 @@ def metric_name(data: Sequence[Any]) -> str:
     return "metric" if len(regressions) > 1 else "R^2" if regressions == {True} else "accuracy"
 
 
-def _results(trials: pd.DataFrame, grouping: Grouping) -> dict[str, list[Any]]:
-    """What the trials table says, per group."""
-    size = len(grouping.settings)
-    mean_of = {
-        "dead_fraction": "dead_fraction",
-        "saturated_fraction": "saturated_fraction",
-        "train_loss": "final_train_loss",
-        "eval_loss": "final_eval_loss",
-        "metric": "final_eval_metric",
-    }
-    columns: dict[str, list[Any]] = {
-        name: list(means(grouping.codes, size, reals(trials[column]))) for name, column in mean_of.items()
-    }
-    predicted = reals(trials["predicted_gradient_decay"])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(predicted)
-    of_seeds = geometric_means(grouping.codes, size, logs, predicted == 0, np.isinf(predicted))
-    columns["predicted_decay"] = [mean.value for mean in of_seeds]
-    members: list[list[int]] = [[] for _ in range(size)]
-    for trial, code in enumerate(grouping.codes.tolist()):
-        members[code].append(trial)
-    status, words = trials["status"].tolist(), trials["diagnosis"].tolist()
-    runs, errors, steps = trials["run"].tolist(), trials["error"].tolist(), trials["diverged_step"].tolist()
-    columns["trials"] = [len(member) for member in members]
-    for word in ("completed", "diverged", "failed"):
-        columns[word] = [sum(status[trial] == word for trial in member) for member in members]
-    columns["runs"] = [tuple(dict.fromkeys(runs[trial] for trial in member)) for member in members]
-    columns["error"] = [
-        next((text for trial in member if (text := plain_cell(errors[trial])) and status[trial] == "failed"), None)
-        for member in members
-    ]
-    columns["diverged_step"] = [
-        _median([step for trial in member if (step := plain_cell(steps[trial])) is not None]) for member in members
-    ]
-    columns["diagnoses"] = [
-        _tally([plain_cell(words[trial]) or status[trial] for trial in member]) for member in members
-    ]
-    return columns
+class Profiles(Sequence[Profile]):
+    """The profile of each group, geometric means over its seeds."""
+
+    def __init__(self, records: LayerRecords, grouping: Grouping) -> None:
+        layers = records.layer
+        width = int(layers.max(initial=0)) + 1
+        self._keys, codes = np.unique(grouping.codes[records.rows.trial] * width + layers, return_inverse=True)
+        self._width, self._size = width, grouping.size
+        self._delta = _over_seeds(records.delta, codes, len(self._keys))
+        self._weight_grad = _over_seeds(records.weight_grad, codes, len(self._keys))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, group: Any) -> Any:
+        if isinstance(group, slice):
+            return [self[place] for place in range(*group.indices(self._size))]
+        if not 0 <= group < self._size:
+            raise IndexError(group)
+        start, end = np.searchsorted(self._keys, [group * self._width, (group + 1) * self._width])
+        layers = tuple((self._keys[start:end] % self._width).tolist())
+        rows = range(start, end)
+        return Profile(layers, *(tuple(map(of.__getitem__, rows)) for of in (self._delta, self._weight_grad)))
 
 
-def _gradients(records: LayerRecords, grouping: Grouping) -> dict[str, list[Any]]:
-    """What the layers table says about whole trials, per group."""
-    size = len(grouping.settings)
-    logs = {
-        "first_grad_norm": records.weight_grad.per_trial(records, records.at_first & (records.layer == 1)),
-        "last_grad_norm": records.weight_grad.per_trial(records, records.at_first & records.is_last_hidden),
-        "decay": records.decay(),
-    }
-    columns: dict[str, list[Any]] = {
-        name: list(geometric_means(grouping.codes, size, part.logs, part.zero, part.not_finite))
-        for name, part in logs.items()
-    }
-    columns["dead_fraction_first"] = list(means(grouping.codes, size, records.dead_fraction_first()))
-    return columns
-
-
-def _profiles(records: LayerRecords, grouping: Grouping, rows: Flags) -> list[Profile]:
-    """The profile of each group over the chosen rows of the layers table."""
-    group, layer = grouping.codes[records.trial[rows]], records.layer[rows]
-    keys, codes = np.unique(np.stack([group, layer]), axis=1, return_inverse=True)
-    codes = codes.reshape(-1)
-
-    def over_seeds(column: Logs) -> list[GeometricMean]:
-        part = column.take(rows)
-        return geometric_means(codes, keys.shape[1], part.logs, part.zero, part.not_finite)
-
-    deltas, gradients = over_seeds(records.delta), over_seeds(records.weight_grad)
-    bounds = np.searchsorted(keys[0], np.arange(len(grouping.settings) + 1)).tolist()
-    return [
-        Profile(tuple(keys[1, start:end].tolist()), tuple(deltas[start:end]), tuple(gradients[start:end]))
-        for start, end in itertools.pairwise(bounds)
-    ]
+def _over_seeds(logs: Logs, codes: Codes, groups: int) -> GeometricMeans:
+    return geometric_means(codes, groups, logs.logs, logs.zero, logs.not_finite)
 
 
 def _median(values: list[Any]) -> float | None:

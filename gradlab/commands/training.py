@@ -79,9 +79,9 @@ def run(
 
     from gradlab.analysis.summary import summarise_runs
 
-    summary, skipped = summarise_runs([outcome.directory])
+    summary = summarise_runs([outcome.directory])
     if not quiet:
-        warn(skipped)
+        warn(summary.skipped)
     if json:
         print_json({"path": str(outcome.directory.path), **summary_json(summary)})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -22,7 +23,11 @@ from gradlab.report.numbers import (
     setting,
 )
 from gradlab.report.strip import ASCII_BARS, BARS, WIDEST, ZERO, Scale, colour, strip
+from gradlab.store.records import When
 from gradlab.store.rundir import RunDirectory
+
+MOST_ROWS = 30
+"""Groups in a table unless more are asked for: what a person reads."""
 
 _STRIP = "gradient"
 _NARROW_STRIP = 10
@@ -55,17 +60,47 @@ def print_summary(console: Console, summary: Summary, see: str = "--json") -> No
         say(console, "no finished trials")
         return
     ascii_only = console.options.ascii_only
-    scale = Scale.of([value for group in summary.groups for value in group.first.hidden])
-    shown = print_columns(console, _columns(summary, scale, ascii_only), see)
+    places = list(summary.places)[: rows_shown(summary)]
+    profiles = [summary.profiles[place].hidden for place in places]
+    scale = Scale.of([value for profile in profiles for value in profile])
+    shown = print_columns(console, _columns(summary, places, scale, ascii_only), see)
     if any(column.header == _STRIP for column in shown):
-        say(console, _legend(scale, ascii_only))
-    _print_losses(console, summary, see)
+        say(console, _legend(scale, record_name(summary), ascii_only))
+    print_left_out(console, summary, see)
+    print_losses(console, summary, see)
     _print_advice(console, summary, see)
 
 
-def print_compare(console: Console, summary: Summary, runs: Sequence[RunDirectory], see: str = "--json") -> None:
-    """Draw the summary over several runs, and where each comes from."""
-    print_summary(console, summary, see)
+def rows_shown(summary: Summary) -> int:
+    """How many groups a table shows: those that were asked for, or as many as a person reads."""
+    return len(summary.groups) if summary.shown is not None else MOST_ROWS
+
+
+def print_left_out(console: Console, summary: Summary, see: str) -> None:
+    """Say how many groups the table doesn't show."""
+    total, shown = summary.grouping.size, min(len(summary.groups), rows_shown(summary))
+    if shown < total:
+        say(console, f"{shown} of {total} groups shown; --top {total}, --where or {see} shows others", "dim")
+
+
+def record_name(summary: Summary) -> str:
+    """The record that the gradient's numbers come from."""
+    named: dict[When | None, str] = {None: "step 0", "first": "step 0", "last": "the last record"}
+    return named.get(summary.when, f"step {summary.when}")
+
+
+def key_columns(keys: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns that name rows: some factors of their settings."""
+    columns = []
+    for key in keys:
+        values = [row.get(key) for row in settings]
+        numeric = all(isinstance(value, int | float | None) for value in values)
+        columns.append(Column(key, [*map(setting, values)], right=numeric, narrow=[*map(broken_setting, values)]))
+    return columns
+
+
+def print_sources(console: Console, summary: Summary, runs: Sequence[RunDirectory]) -> None:
+    """Say where each run comes from."""
     console.print()
     for run in runs:
         info = run.read_info()
@@ -76,7 +111,13 @@ def print_compare(console: Console, summary: Summary, runs: Sequence[RunDirector
 
 def group_name(summary: Summary, group: Group) -> str:
     """A group by its factors: `depth=30 activation=relu`."""
-    return settings_line({key: group.settings[key] for key in summary.keys})
+    return settings_line({key: group.settings[key] for key in summary.keys if key in group.settings})
+
+
+def place_name(summary: Summary, place: int) -> str:
+    """The same by its number."""
+    settings = summary.grouping.settings[place]
+    return settings_line({key: settings[key] for key in summary.keys if key in settings})
 
 
 def settings_line(settings: Mapping[str, Any]) -> str:
@@ -84,22 +125,17 @@ def settings_line(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={setting(value)}" for key, value in settings.items())
 
 
-def _columns(summary: Summary, scale: Scale, ascii_only: bool) -> list[Column]:
-    groups = summary.groups
+def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: bool) -> list[Column]:
+    groups = [summary.group(place) for place in places]
 
     def cells(show: Callable[[Group], str]) -> list[str]:
         return [show(group) for group in groups]
 
     def strips(width: int) -> list[Text]:
-        return [strip(group.first.hidden, scale, width, ascii_only) for group in groups]
+        return [strip(summary.profiles[place].hidden, scale, width, ascii_only) for place in places]
 
-    keys = []
-    for key in summary.keys:
-        values = [group.settings[key] for group in groups]
-        numeric = all(isinstance(value, int | float | None) for value in values)
-        keys.append(Column(key, [*map(setting, values)], right=numeric, narrow=[*map(broken_setting, values)]))
     return [
-        *keys,
+        *key_columns(summary.keys, [group.settings for group in groups]),
         Column("trials", cells(lambda group: str(group.trials)), 40),
         Column("first layer\n|grad W|", cells(lambda group: geometric(group.first_grad_norm)), 65),
         Column("last hidden\n|grad W|", cells(lambda group: geometric(group.last_grad_norm)), 55),
@@ -123,9 +159,9 @@ def _diagnosis(group: Group) -> Text:
     return Text(word + share, _STYLES.get(word, ""))
 
 
-def _legend(scale: Scale, ascii_only: bool) -> Text:
+def _legend(scale: Scale, record: str, ascii_only: bool) -> Text:
     bars = ASCII_BARS if ascii_only else BARS
-    text = Text(f"{_STRIP}: delta of each hidden layer at step 0, the first on the left; ")
+    text = Text(f"{_STRIP}: delta of each hidden layer at {record}, the first on the left; ")
     text.append(bars[0], colour(0))
     text.append(f" {power(scale.low)}{' or less' if scale.cut else ''} ")
     for level in range(1, len(bars) - 1):
@@ -136,29 +172,41 @@ def _legend(scale: Scale, ascii_only: bool) -> Text:
     return text
 
 
-def _print_losses(console: Console, summary: Summary, see: str) -> None:
+def print_losses(console: Console, summary: Summary, see: str) -> None:
     """Name the groups with diverged or failed trials: their numbers are means over fewer seeds."""
+    sizes = summary.grouping.count(np.ones(len(summary.trials.frame), np.bool_))
     for word in ("diverged", "failed"):
-        hit = [group for group in summary.groups if getattr(group, word)]
+        counts = summary.status[word]
+        hit = np.flatnonzero(counts).tolist()
         if not hit:
             continue
-        total = sum(getattr(group, word) for group in hit)
-        names = [f"{group_name(summary, group)} ({getattr(group, word)}/{group.trials})" for group in hit]
-        more = len(names) - _ADVICE_LINES
+        names = [f"{place_name(summary, place)} ({counts[place]}/{sizes[place]})" for place in hit[:_ADVICE_LINES]]
+        more = len(hit) - _ADVICE_LINES
         tail = f" and {count_of(more, 'more group')} (all of them with {see})" if more > 0 else ""
-        of_all = sum(group.trials for group in summary.groups)
-        say(console, f"{total} of {of_all} trials {word}: {', '.join(names[:_ADVICE_LINES])}{tail}", _STYLES[word])
+        of_all = len(summary.trials.frame)
+        say(console, f"{counts.sum()} of {of_all} trials {word}: {', '.join(names)}{tail}", _STYLES[word])
 
 
 def _print_advice(console: Console, summary: Summary, see: str) -> None:
+    """Say what to try, as many sentences as a person reads; groups of the same sentence together."""
     advised: dict[str, list[str]] = {}
-    for group in summary.groups:
-        if group.advice:
+    more = 0
+    for place in summary.places:
+        if summary.is_healthy(place):
+            continue
+        if len(advised) == _ADVICE_LINES and more:
+            more += 1
+            continue
+        group = summary.group(place)
+        if group.advice in advised or (group.advice and len(advised) < _ADVICE_LINES):
             advised.setdefault(group.advice, []).append(group_name(summary, group))
-    for sentence, names in list(advised.items())[:_ADVICE_LINES]:
-        line = Text(f"{', '.join(names)}: ", "bold")
+        elif group.advice:
+            more += 1
+    for sentence, names in advised.items():
+        line = Text(f"{', '.join(names[:_ADVICE_LINES])}: ", "bold")
+        if len(names) > _ADVICE_LINES:
+            line = Text(f"{', '.join(names[:_ADVICE_LINES])} and {len(names) - _ADVICE_LINES} more: ", "bold")
         line.append(sentence, "not bold")
         say(console, line)
-    more = sum(map(len, list(advised.values())[_ADVICE_LINES:]))
     if more:
         say(console, f"advice for {count_of(more, 'more group')} with {see}")

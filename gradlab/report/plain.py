@@ -8,9 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gradlab.analysis.compare import Comparison
 from gradlab.analysis.estimates import GeometricMean
 from gradlab.analysis.group import Group, Profile
-from gradlab.analysis.layerwise import LayerTable
+from gradlab.analysis.layerwise import LayerEstimates, LayerTable
 from gradlab.analysis.summary import Summary
 from gradlab.config.sweep import Trial
 from gradlab.store.rundir import RunDirectory
@@ -18,21 +19,66 @@ from gradlab.store.rundir import RunDirectory
 
 def summary_json(summary: Summary) -> dict[str, Any]:
     """A summary: `varying`, `metric`, `runs` and `groups`, each group with its `settings` and all estimates."""
+    profiles_at = {str(summary.when or "first"): summary.profiles}
+    if summary.when is None:
+        profiles_at["last"] = summary.last_profiles
     return {
         "varying": list(summary.varying),
         "metric": summary.metric,
         "runs": dict(summary.runs),
-        "groups": [_group(group) for group in summary.groups],
+        "groups": [
+            _group(group) | {"profile": {when: _profile(profiles[place]) for when, profiles in profiles_at.items()}}
+            for place, group in zip(summary.places, summary.groups, strict=True)
+        ],
     }
 
 
-def compare_json(summary: Summary, runs: Sequence[RunDirectory]) -> dict[str, Any]:
-    """A summary over several runs; `runs` says where each comes from."""
+def comparison_json(comparison: Comparison, runs: Sequence[RunDirectory]) -> dict[str, Any]:
+    """The answer to a question about runs.
+
+    A summary, of which `runs` says where each comes from, with `groups_in_all` beside the groups shown; `effects`,
+    `theory`, `notes`; the groups' `statistics` where some were asked for, and their `layers`; `against` where there is
+    a reference.
+    """
+    summary = comparison.summary
     sources = [
         {"run": run.name, "path": str(run.path), "trials": summary.runs.get(run.name, 0), "info": run.read_info()}
         for run in runs
     ]
-    return summary_json(summary) | {"runs": plain(sources)}
+    found = summary_json(summary)
+    for place, group in zip(summary.places, found["groups"], strict=True):
+        if comparison.measures is not None:
+            group["statistics"] = {name: plain(means[place]) for name, means in comparison.estimates.items()}
+        if comparison.layers is not None:
+            group["layers"] = _layers(comparison.layers, place)
+    agreement = {"groups": comparison.agreement.groups, "close": comparison.agreement.close}
+    if comparison.agreement.furthest is not None:
+        furthest = summary.grouping.settings[comparison.agreement.furthest]
+        agreement |= {"furthest": plain(furthest), "log10_ratio": plain(comparison.agreement.log10_ratio)}
+    more: dict[str, Any] = {"against": plain(comparison.against)} if comparison.against else {}
+    return (
+        found
+        | more
+        | {
+            "groups_in_all": summary.grouping.size,
+            "effects": plain(comparison.effects),
+            "theory": agreement,
+            "runs": plain(sources),
+            "notes": [str(note) for note in (*comparison.notes, *comparison.skipped)],
+        }
+    )
+
+
+def _layers(layers: LayerEstimates, place: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "layer": int(layers.layer[row]),
+            "name": layers.name[row],
+            "units": layers.units[row],
+            **plain(layers.row(row)),
+        }
+        for row in layers.rows_of(place)
+    ]
 
 
 def trials_json(trials: Sequence[Trial]) -> dict[str, Any]:
@@ -78,8 +124,7 @@ def to_json(value: Any) -> str:
 
 def _group(group: Group) -> dict[str, Any]:
     fields = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
-    profiles = {name: _profile(fields.pop(name)) for name in ("first", "last")}
-    return {**plain(fields), "diagnosis": group.diagnosis, "profile": profiles}
+    return {**plain(fields), "diagnosis": group.diagnosis}
 
 
 def _profile(profile: Profile) -> dict[str, Any]:

@@ -1,39 +1,23 @@
-"""Run directories as their readers see them: find them, and read a table over several."""
+"""The tables of run directories as their readers see them: one table over several runs."""
 
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gradlab.errors import UsageError
-from gradlab.store.rundir import CONFIG_NAME, VERSION_KEY, RunDirectory, is_run_directory, unreadable_version
-from gradlab.store.tables import SCHEMA_VERSION, TABLES
-
-_KEYS = {
-    "trials": {"trial_id", "seed", "status"},
-    "steps": {"trial_id", "step"},
-    "layers": {"trial_id", "step", "layer"},
-}
-"""Columns without which a file is no table of ours."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Something that was not read, and why."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.reason}"
+from gradlab.store.finding import Skipped
+from gradlab.store.part_files import at_once, read_part
+from gradlab.store.rundir import RunDirectory
+from gradlab.store.tables import TABLES
 
 
 @dataclass(frozen=True)
@@ -46,29 +30,45 @@ class Tables:
     skipped: tuple[Skipped, ...] = ()
 
 
-def find_runs(paths: Iterable[Path]) -> tuple[tuple[RunDirectory, ...], tuple[Skipped, ...]]:
-    """The runs at `paths`, each a run directory or a folder of them (two levels deep), every run once.
+@dataclass(frozen=True)
+class PartFile:
+    """A part of a run by the name that its files have in each table's folder."""
 
-    Runs of one directory name get labels that tell them apart.
+    run: RunDirectory
+    name: str
 
-    Raises:
-        UsageError: there is no run at all.
+    def path(self, table: str) -> Path:
+        """Its file in a table."""
+        return self.run.path / table / self.name
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials table of one or more runs, and where the trials' other rows are.
+
+    Attributes:
+        frame: `[trial]`, the rows, with the run's name in `run`.
+        part: `[trial]`, the place in `parts` of the part that holds the trial; never falls.
+        parts: the parts of all runs.
+        skipped: what could not be read.
     """
-    found: dict[Path, Path] = {}
-    skipped: list[Skipped] = []
-    for path in paths:
-        runs, misses = _search(Path(path))
-        skipped += misses
-        for run in runs:
-            found.setdefault(run.resolve(), run)
-    if not found:
-        reasons = "".join(f"\n  {miss}" for miss in skipped)
-        raise UsageError(
-            f"no run directory found{':' if reasons else ''}{reasons}\n"
-            "name a run directory or a folder of them, or make one with `gradlab run CONFIG`"
-        )
-    labels = _labels(list(found))
-    return tuple(RunDirectory(path, label) for path, label in zip(found.values(), labels, strict=True)), tuple(skipped)
+
+    frame: pd.DataFrame
+    part: npt.NDArray[np.int64]
+    parts: tuple[PartFile, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Trials:
+        """The chosen trials."""
+        return replace(self, frame=self.frame[mask].reset_index(drop=True), part=self.part[mask])
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What is taken of a part: `rows` of its trials table, and their `ids` (None: all that stand in the part)."""
+
+    rows: pa.Table
+    ids: pa.Array | None
 
 
 def read(
@@ -99,12 +99,23 @@ def read(
                 skipped.append(piece)
             else:
                 pieces.append((run.name, piece))
-    wanted = _union_schema(table, [piece for _, piece in pieces])
-    if columns is not None:
-        wanted = _chosen(wanted, columns)
-    cast = [_cast(piece, run, wanted) for run, piece in pieces]
-    whole = pa.concat_tables(cast) if cast else wanted.empty_table()
-    return whole.to_pandas(), tuple(skipped)
+    return _united(table, pieces, columns).to_pandas(), tuple(skipped)
+
+
+def read_trials(runs: Sequence[RunDirectory]) -> Trials:
+    """The finished trials of several runs, as `read` counts them."""
+    skipped: list[Skipped] = []
+    pieces: list[tuple[str, pa.Table]] = []
+    parts: list[PartFile] = []
+    for run in runs:
+        finished, misses = _finished(run, None)
+        skipped += misses
+        for name, taken in finished.items():
+            pieces.append((run.name, taken.rows))
+            parts.append(PartFile(run, name))
+    frame = _united("trials", pieces, None).to_pandas()
+    part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
+    return Trials(frame, part, tuple(parts), tuple(skipped))
 
 
 def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table | Skipped]:
@@ -120,14 +131,12 @@ def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None
     Yields:
         The rows that belong to each part's finished trials.
     """
-    finished, skipped = _finished(run)
+    finished, skipped = _finished(run, ["status"])
     yield from skipped
-    if not finished and not skipped:
-        yield Skipped(run.path, "has no finished trials yet")
-    for part, ids in finished.items():
-        piece = _read_part(run.path / table / part, table, columns)
-        if ids is not None and not isinstance(piece, Skipped):
-            piece = piece.filter(pc.is_in(piece["trial_id"], value_set=pa.array(sorted(ids), pa.string())))
+    for name, part in finished.items():
+        piece = read_part(run.path / table / name, table, columns)
+        if part.ids is not None and not isinstance(piece, Skipped):
+            piece = piece.filter(pc.is_in(piece["trial_id"], value_set=part.ids))
         yield piece
 
 
@@ -140,100 +149,39 @@ def load(runs: Sequence[RunDirectory]) -> Tables:
     return Tables(**frames, skipped=tuple(skipped))
 
 
-def _search(path: Path) -> tuple[list[Path], list[Skipped]]:
-    try:
-        if not path.exists():
-            return [], [Skipped(path, "does not exist")]
-        if is_run_directory(path):
-            return _readable(path)
-        owner = next((parent for parent in path.absolute().parents if is_run_directory(parent)), None)
-        if owner is not None:
-            return [], [Skipped(path, f"is a part of the run directory {owner}; name that")]
-        if not path.is_dir():
-            return [], [Skipped(path, "is a file, not a run directory")]
-        found: list[Path] = []
-        skipped: list[Skipped] = []
-        for child in _folders(path):
-            runs = [run for run in ((child,) if is_run_directory(child) else _folders(child)) if is_run_directory(run)]
-            if not runs:
-                skipped.append(Skipped(child, f"is no run directory (it has no {CONFIG_NAME} with trials/ beside it)"))
-            for run in runs:
-                good, bad = _readable(run)
-                found += good
-                skipped += bad
-    except OSError as error:
-        return [], [Skipped(path, f"cannot be read ({error.strerror or error})")]
-    return found, skipped if found or skipped else [Skipped(path, "holds no run directory")]
-
-
-def _readable(path: Path) -> tuple[list[Path], list[Skipped]]:
-    reason = unreadable_version(RunDirectory(path).read_info().get("schema_version", SCHEMA_VERSION))
-    return ([], [Skipped(path, reason)]) if reason else ([path], [])
-
-
-def _folders(path: Path) -> list[Path]:
-    try:
-        return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    except PermissionError:
-        return []
-
-
-def _labels(paths: list[Path]) -> list[str]:
-    """The shortest ends of the resolved paths that are all different where the last parts aren't."""
-    labels = [path.name for path in paths]
-    length = 1
-    while (repeated := {label for label, count in Counter(labels).items() if count > 1}) and length < 100:
-        length += 1
-        labels = [
-            "/".join(path.parts[-length:]) if label in repeated else label
-            for path, label in zip(paths, labels, strict=True)
-        ]
-    return labels
-
-
-def _finished(run: RunDirectory) -> tuple[dict[str, set[str] | None], list[Skipped]]:
-    """Part name -> the trials to take from it (None: all of them), and the trial parts that cannot be read."""
+def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[str, _Finished], list[Skipped]]:
+    """Part name -> what to take from it, and what cannot be read."""
     skipped: list[Skipped] = []
     holders: dict[str, tuple[bool, str]] = {}
-    content: dict[str, set[str]] = {}
-    for path in run.parts("trials"):
-        part = _read_part(path, "trials", ["status"])
+    content: dict[str, tuple[pa.Table, list[str]]] = {}
+    paths = run.parts("trials")
+    for path, part in zip(paths, at_once(lambda path: read_part(path, "trials", columns), paths), strict=True):
         if isinstance(part, Skipped):
             skipped.append(part)
             continue
-        content[path.name] = set()
-        for trial_id, status in zip(part["trial_id"].to_pylist(), part["status"].to_pylist(), strict=True):
-            content[path.name].add(trial_id)
-            holders[trial_id] = max(holders.get(trial_id, (False, "")), (status != "failed", path.name))
-    finished: dict[str, set[str] | None] = {}
-    for name, ids in content.items():
-        kept = {trial_id for trial_id in ids if holders[trial_id][1] == name}
-        finished[name] = None if kept == ids else kept
+        name, ids = path.name, part["trial_id"].to_pylist()
+        content[name] = part, ids
+        for trial_id, status in zip(ids, part["status"].to_pylist(), strict=True):
+            holders[trial_id] = max(holders.get(trial_id, (False, "")), (status != "failed", name))
+    finished: dict[str, _Finished] = {}
+    for name, (part, ids) in content.items():
+        taken = [holders[trial_id][1] == name for trial_id in ids]
+        if all(taken):
+            finished[name] = _Finished(part, None)
+        else:
+            kept = part.filter(pa.array(taken, pa.bool_()))
+            finished[name] = _Finished(kept, kept["trial_id"].unique())
+    if not finished and not skipped:
+        skipped.append(Skipped(run.path, "has no finished trials yet"))
     return finished, skipped
 
 
-def _read_part(path: Path, table: str, columns: Sequence[str] | None) -> pa.Table | Skipped:
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if missing := _KEYS[table] - set(names):
-                return Skipped(path, f"is no gradlab table of {table} (no column {', '.join(sorted(missing))})")
-            version = (file.schema_arrow.metadata or {}).get(VERSION_KEY, SCHEMA_VERSION)
-            if reason := unreadable_version(version):
-                return Skipped(path, reason)
-            chosen = names if columns is None else [name for name in names if name in {"trial_id", *columns}]
-            part = file.read(columns=chosen)
-    except FileNotFoundError:
-        return Skipped(path, "is missing")
-    except pa.ArrowInvalid as error:
-        return Skipped(path, f"is broken or no Parquet file ({str(error).splitlines()[0]})")
-    except OSError as error:
-        return Skipped(path, f"cannot be read ({error.strerror or str(error).splitlines()[0]})")
-    declared = [pa.field(name, TABLES[table].get(name, part.schema.field(name).type)) for name in chosen]
-    try:
-        return part.cast(pa.schema(declared))
-    except pa.ArrowException as error:
-        return Skipped(path, f"has columns of other types ({str(error).splitlines()[0]})")
+def _united(table: str, pieces: list[tuple[str, pa.Table]], columns: Sequence[str] | None) -> pa.Table:
+    wanted = _union_schema(table, [piece for _, piece in pieces])
+    if columns is not None:
+        wanted = _chosen(wanted, columns)
+    cast = [_cast(piece, run, wanted) for run, piece in pieces]
+    return pa.concat_tables(cast) if cast else wanted.empty_table()
 
 
 def _union_schema(table: str, pieces: list[pa.Table]) -> pa.Schema:
@@ -272,9 +220,12 @@ def _chosen(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
 
 def _cast(piece: pa.Table, run: str, schema: pa.Schema) -> pa.Table:
     # The directory's name, not the column's: a run that was copied or renamed is another one beside the first.
-    given = {"run": pa.array([run] * piece.num_rows, pa.string())}
+    columns = dict(zip(piece.column_names, piece.columns, strict=True))
+    columns["run"] = pa.repeat(pa.scalar(run, pa.string()), piece.num_rows)
     arrays = []
     for field in schema:
-        column = given.get(field.name, piece[field.name] if field.name in piece.schema.names else None)
-        arrays.append(pa.nulls(piece.num_rows, field.type) if column is None else column.cast(field.type))
+        column = columns.get(field.name)
+        if column is None:
+            column = pa.nulls(piece.num_rows, field.type)
+        arrays.append(column if column.type == field.type else column.cast(field.type))
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -3,8 +3,7 @@
 import pytest
 
 from gradlab.analysis.advice import advice
-from gradlab.analysis.summary import summarise
-from gradlab.store.reading import load
+from gradlab.analysis.summary import summarise_runs
 from tests.store.synthetic import FakeTrial, make_run
 
 
@@ -15,8 +14,7 @@ def advise(tmp_path, diagnosis, decay=0.5, predicted=None, settings=None, result
         **(results or {}),
     }
     trial = FakeTrial("a", depth=20, decay=decay, settings=settings or {}, results=results, layers=layers or {})
-    tables = load([make_run(tmp_path, [[trial]])])
-    (group,) = summarise(tables.trials, tables.layers).groups
+    (group,) = summarise_runs([make_run(tmp_path, [[trial]])]).groups
     assert group.advice == advice(group)
     return group.advice
 

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from gradlab.analysis.layerwise import find_trial, layer_tables
 from gradlab.errors import UsageError
-from gradlab.store.reading import load
+from gradlab.store.reading import read_trials
 from tests.store.synthetic import FakeTrial, make_run
 
 
@@ -15,8 +17,8 @@ def test_first_and_last_record_side_by_side(tmp_path):
         FakeTrial(f"t{seed}", seed, depth=2, layers={(0, 1): {"dead_units": seed}, (20, 1): {"dead_units": 4 + seed}})
         for seed in (0, 1)
     ]
-    tables = load([make_run(tmp_path, [[*trials, FakeTrial("deep", depth=3)]])])
-    two, three = layer_tables(tables.trials, tables.layers)
+    trials = read_trials([make_run(tmp_path, [[*trials, FakeTrial("deep", depth=3)]])])
+    two, three = layer_tables(trials)[0]
     assert (two.settings["depth"], three.settings["depth"]) == (2, 3)
     assert two.varying == ("depth",)
     assert two.last_steps == (20, 20)
@@ -35,25 +37,26 @@ def test_norms_are_geometric_and_zeros_counted(tmp_path):
         FakeTrial("b", 1, depth=1, layers={(20, 1): {"update_ratio": 1e-4}}),
         FakeTrial("c", 2, depth=1, layers={(20, 1): {"update_ratio": 0.0}}),
     ]
-    tables = load([make_run(tmp_path, [trials])])
-    (table,) = layer_tables(tables.trials, tables.layers)
+    trials = read_trials([make_run(tmp_path, [trials])])
+    (table,) = layer_tables(trials)[0]
     ratio = table.rows[0].last["update_ratio"]
     assert ratio.log10 == pytest.approx(-3)
     assert (ratio.count, ratio.zeros) == (2, 1)
 
 
 def test_a_trial_that_recorded_nothing(tmp_path):
-    tables = load([make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b", settings={"lr": 1.0})]])])
-    only_a = tables.layers[tables.layers["trial_id"] == "a"]
-    _, without = layer_tables(tables.trials, only_a)
+    run = make_run(tmp_path, [[FakeTrial("a")], [FakeTrial("b", settings={"lr": 1.0})]])
+    pq.write_table(pq.read_table(run.parts("layers")[1]).slice(0, 0), run.parts("layers")[1])
+    trials = read_trials([run])
+    _, without = layer_tables(trials)[0]
     assert (without.rows, without.last_steps) == ((), None)
-    assert layer_tables(tables.trials.iloc[:0], tables.layers) == ()
+    assert layer_tables(trials.where(np.zeros(2, bool)))[0] == ()
 
 
 def test_nan_stays_unknown(tmp_path):
     broken = {"preactivation_rms": math.nan, "activation_mean": math.inf}
-    tables = load([make_run(tmp_path, [[FakeTrial("a", depth=1, layers={(20, 1): broken})]])])
-    (table,) = layer_tables(tables.trials, tables.layers)
+    trials = read_trials([make_run(tmp_path, [[FakeTrial("a", depth=1, layers={(20, 1): broken})]])])
+    (table,) = layer_tables(trials)[0]
     assert table.rows[0].last["preactivation_rms"].value is None
     assert table.rows[0].last["activation_mean"].value is None
     assert table.rows[0].last["activation_mean"].left_out == 1
@@ -61,9 +64,9 @@ def test_nan_stays_unknown(tmp_path):
 
 def test_trials_by_prefix(tmp_path):
     names = ["abc1", "abd2", "b", "bb"]
-    trials = load([make_run(tmp_path, [[FakeTrial(name, seed) for seed, name in enumerate(names)]])]).trials
-    assert find_trial(trials, "abc")["trial_id"].tolist() == ["abc1"]
-    assert find_trial(trials, "b")["trial_id"].tolist() == ["b"]
+    trials = read_trials([make_run(tmp_path, [[FakeTrial(name, seed) for seed, name in enumerate(names)]])])
+    assert find_trial(trials, "abc").frame["trial_id"].tolist() == ["abc1"]
+    assert find_trial(trials, "b").frame["trial_id"].tolist() == ["b"]
     with pytest.raises(UsageError, match="ambiguous: abc1, abd2"):
         find_trial(trials, "ab")
     with pytest.raises(UsageError, match="did you mean abd2"):

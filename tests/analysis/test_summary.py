@@ -5,7 +5,8 @@ import math
 import pytest
 
 from gradlab.analysis.summary import metric_name, summarise, summarise_runs
-from gradlab.store.reading import find_runs, load
+from gradlab.store.finding import find_runs
+from gradlab.store.reading import read_trials
 from tests.store.synthetic import FakeTrial, make_run
 
 ZERO = {"weight_grad_norm": 0.0, "log10_weight_grad_norm": None, "delta_rms": 0.0, "log10_delta_rms": None}
@@ -21,9 +22,7 @@ BROKEN = {
 def summary_of(path, *runs):
     for number, trials in enumerate(runs):
         make_run(path, [trials], f"run{number}")
-    found, _ = find_runs([path])
-    tables = load(found)
-    return summarise(tables.trials, tables.layers)
+    return summarise_runs(find_runs([path])[0])
 
 
 def test_one_group_by_hand(tmp_path):
@@ -59,9 +58,10 @@ def test_one_group_by_hand(tmp_path):
     assert group.metric.value == pytest.approx(0.9)
     assert group.diagnosis == "vanishing"
     assert dict(group.diagnoses) == {"vanishing": 2, "healthy": 1}
-    assert group.first.layers == (1, 2, 3, 4)
-    assert [mean.value for mean in group.first.delta_rms] == pytest.approx([4e-4, 2e-3, 0.01, 0.05])
-    assert len(group.first.hidden) == 3
+    (profile,) = summary.profiles
+    assert profile.layers == (1, 2, 3, 4)
+    assert [mean.value for mean in profile.delta_rms] == pytest.approx([4e-4, 2e-3, 0.01, 0.05])
+    assert len(profile.hidden) == 3
 
 
 def test_groups_are_all_factors_but_the_seed_in_the_order_of_their_values(tmp_path):
@@ -95,7 +95,7 @@ def test_no_gradient_at_all(tmp_path):
     summary = summary_of(tmp_path, [cut, none])
     assert [group.decay.value for group in summary.groups] == [0.0, None]
     assert summary.groups[1].decay.zeros == 0
-    assert summary.groups[1].first.hidden == (-math.inf, -math.inf, -math.inf)
+    assert summary.profiles[1].hidden == (-math.inf, -math.inf, -math.inf)
 
 
 def test_one_hidden_layer_has_no_decay(tmp_path):
@@ -123,12 +123,14 @@ def test_diverged_and_failed_trials_are_counted(tmp_path):
         FakeTrial("b", 1, results=diverged, layers={(20, layer): BROKEN for layer in range(1, 7)}),
         FakeTrial("c", 2, results=failed),
     ]
-    (group,) = summary_of(tmp_path, trials).groups
+    summary = summary_of(tmp_path, trials)
+    (group,) = summary.groups
     assert (group.trials, group.completed, group.diverged, group.failed) == (3, 1, 1, 1)
     assert group.diverged_step == 7
     assert group.error == "no such file"
     assert (group.train_loss.value, group.train_loss.count, group.train_loss.left_out) == (0.5, 1, 2)
-    assert (group.last.delta_rms[0].count, group.last.delta_rms[0].not_finite) == (2, 1)
+    last = summary.last_profiles[0].delta_rms[0]
+    assert (last.count, last.not_finite) == (2, 1)
     assert group.diagnosis == "failed"
 
 
@@ -138,15 +140,17 @@ def test_the_last_record_is_each_trials_own(tmp_path):
         FakeTrial("a", 0, depth=1, last_step=20, layers={(20, 1): halved}),
         FakeTrial("b", 1, depth=1, last_step=9, layers={(9, 1): halved}, settings={"steps": 21}),
     ]
-    (group,) = summary_of(tmp_path, trials).groups
-    assert group.first.delta_rms[0].value == pytest.approx(0.01)
-    assert group.last.delta_rms[0].value == pytest.approx(0.005)
-    assert group.last.delta_rms[0].count == 2
+    summary = summary_of(tmp_path, trials)
+    assert summary.profiles[0].delta_rms[0].value == pytest.approx(0.01)
+    last = summary.last_profiles[0].delta_rms[0]
+    assert last.value == pytest.approx(0.005)
+    assert last.count == 2
 
 
 def test_units_that_were_dead_before_training(tmp_path):
     layers = {(0, 1): {"dead_units": 4}, (20, 1): {"dead_units": 8}}
-    (group,) = summary_of(tmp_path, [FakeTrial("a", depth=2, width=8, layers=layers)]).groups
+    dying = FakeTrial("a", depth=2, width=8, layers=layers, results={"diagnosis": "dying"})
+    (group,) = summary_of(tmp_path, [dying]).groups
     assert group.dead_fraction_first.value == pytest.approx(4 / 16)
 
 
@@ -169,25 +173,17 @@ def test_custom_models_have_no_settings_of_built_in_ones(tmp_path):
     assert summary.groups[0].last_grad_norm.value == pytest.approx(0.1)
 
 
-def test_reading_only_what_is_needed_gives_the_same(tmp_path):
-    run = make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b", depth=3)]])
-    tables = load([run])
-    summary, skipped = summarise_runs([run])
-    assert summary == summarise(tables.trials, tables.layers)
-    assert skipped == ()
-
-
 def test_nothing_in_nothing_out(tmp_path):
-    summary, skipped = summarise_runs([make_run(tmp_path, [])])
-    assert summary.groups == ()
-    assert len(skipped) == 1
+    summary = summarise_runs([make_run(tmp_path, [])])
+    assert len(summary.groups) == 0
+    assert len(summary.skipped) == 1
 
 
 def test_rows_of_other_trials_are_ignored(tmp_path):
-    tables = load([make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b", depth=9)]])])
-    only = tables.trials[tables.trials["trial_id"] == "a"]
-    (group,) = summarise(only, tables.layers).groups
-    assert group.first.layers == tuple(range(1, 7))
+    trials = read_trials([make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b", depth=9)]])])
+    summary = summarise(trials.where((trials.frame["trial_id"] == "a").to_numpy()))
+    assert len(summary.groups) == 1
+    assert summary.profiles[0].layers == tuple(range(1, 7))
 
 
 def test_the_metric_by_its_name():
@@ -196,11 +192,29 @@ def test_the_metric_by_its_name():
     assert metric_name(["diabetes", "digits"]) == metric_name(["npz"]) == metric_name([]) == "metric"
 
 
-def test_order_of_rows_does_not_matter(tmp_path):
+def test_the_order_of_trials_does_not_matter(tmp_path):
     trials = [FakeTrial(f"{d}{s}", s, depth=d, decay=0.3 + 0.1 * s) for d in (2, 5) for s in range(3)]
-    tables = load([make_run(tmp_path, [trials])])
-    shuffled = summarise(tables.trials.sample(frac=1, random_state=1), tables.layers.sample(frac=1, random_state=2))
-    for one, other in zip(summarise(tables.trials, tables.layers).groups, shuffled.groups, strict=True):
-        assert one.settings == other.settings
-        assert one.decay.log10 == pytest.approx(other.decay.log10)
-        assert one.first.layers == other.first.layers
+    one, other = (
+        summarise_runs([make_run(tmp_path / name, parts)])
+        for name, parts in (("one", [trials]), ("other", [trials[::-2], trials[::2]]))
+    )
+    for group, again in zip(one.groups, other.groups, strict=True):
+        assert group.settings == again.settings
+        assert group.decay.log10 == pytest.approx(again.decay.log10)
+
+
+def test_everything_at_another_record(tmp_path):
+    """At step 20: a decay of 0.25, 3 of 16 units dead, a quarter of layer 1 saturated, losses from the steps table."""
+    at_20 = {
+        (20, 1): {"log10_delta_rms": -3.0, "dead_units": 3, "saturated_fraction": 0.25},
+        (20, 2): {"log10_delta_rms": -3.0 - math.log10(0.25)},
+    }
+    run = make_run(tmp_path, [[FakeTrial("a", depth=2, width=8, layers=at_20, results={"dead_fraction": 0.9})]])
+    for when in ("last", 20):
+        (group,) = summarise(read_trials([run]), when=when).groups
+        assert group.decay.value == pytest.approx(0.25)
+        assert group.dead_fraction.value == pytest.approx(3 / 16)
+        assert group.saturated_fraction.value == pytest.approx(0.125)
+        assert group.train_loss.value == 1.0
+    (first,) = summarise(read_trials([run]), when="first").groups
+    assert (first.decay.value, first.dead_fraction.value) == (pytest.approx(0.5), 0.0)

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "store": {"config", "errors"},
     "analysis": TABLE_WING,
     "report": TABLE_WING | {"theory"},
+    "export": TABLE_WING,
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
     "observe": TABLE_WING | {"engine"},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     "guard": TABLE_WING | {"engine", "gate", "observe", "report", "updating"},
     "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
     "terminal": {"errors"},
-    "commands": TABLE_WING | {"engine", "gate", "report", "runner", "terminal"},
+    "commands": TABLE_WING | {"engine", "export", "gate", "report", "runner", "terminal"},
     "cli": {"commands", "errors"},
     "__main__": {"cli"},
 }

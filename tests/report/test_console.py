@@ -10,16 +10,19 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from gradlab.analysis.compare import Question, compare_runs
 from gradlab.analysis.layerwise import find_trial, layer_tables
 from gradlab.analysis.summary import summarise_runs
 from gradlab.config.schema import Experiment
 from gradlab.config.sweep import expand
-from gradlab.report.console import print_compare, print_summary
+from gradlab.report.compare import print_comparison
+from gradlab.report.console import print_summary
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.plain import compare_json, plain, show_json, summary_json, to_json, trials_json
+from gradlab.report.plain import comparison_json, plain, show_json, summary_json, to_json, trials_json
 from gradlab.report.show import print_run
 from gradlab.report.trials import print_trials
-from gradlab.store.reading import find_runs, load
+from gradlab.store.finding import find_runs
+from gradlab.store.reading import read_trials
 from tests.store.synthetic import FakeTrial, make_run
 
 WIDTHS = (60, 80, 120, 200)
@@ -70,7 +73,7 @@ def drawn(console):
 
 def test_a_pipe_gets_everything_without_colour(runs):
     console = piped()
-    print_summary(console, summarise_runs(runs)[0])
+    print_summary(console, summarise_runs(runs))
     text = drawn(console)
     assert "\x1b" not in text
     assert "…" not in text
@@ -84,7 +87,7 @@ def test_a_pipe_gets_everything_without_colour(runs):
 
 def test_what_the_table_cannot_say_stands_below(runs):
     console = piped()
-    print_summary(console, summarise_runs(runs)[0])
+    print_summary(console, summarise_runs(runs))
     text = drawn(console)
     assert "(1/3 are 0)" in text
     assert "1 of 27 trials diverged: depth=30 activation=relu (1/3)" in text
@@ -95,9 +98,8 @@ def test_what_the_table_cannot_say_stands_below(runs):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_cut_in_silence(runs, width):
-    summary, _ = summarise_runs(runs)
     console = terminal(width, no_color=True)
-    print_compare(console, summary, runs, "--format json")
+    print_comparison(console, compare_runs(runs, Question()), runs)
     text = drawn(console)
     assert "…" not in text
     table = text.split("not shown")[0].split("gradient: delta")[0]
@@ -113,10 +115,10 @@ def test_nothing_is_cut_in_silence(runs, width):
 
 @pytest.mark.parametrize("width", [20, 60, 80, 100])
 def test_no_line_is_wider_than_the_terminal(runs, width):
-    tables = load(runs)
+    trials = read_trials(runs)
     console = terminal(width, color_system=None)
-    print_compare(console, summarise_runs(runs)[0], runs)
-    print_run(console, runs[0], layer_tables(tables.trials, tables.layers))
+    print_comparison(console, compare_runs(runs, Question()), runs)
+    print_run(console, runs[0], layer_tables(trials)[0])
     assert max(cell_len(line) for line in drawn(console).splitlines()) <= width
 
 
@@ -146,11 +148,11 @@ def test_a_table_is_as_wide_as_computed():
 def test_no_color_is_respected(runs, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     console = terminal(120, color_system="truecolor")
-    print_summary(console, summarise_runs(runs)[0])
+    print_summary(console, summarise_runs(runs))
     assert "38;2" not in drawn(console)
     monkeypatch.delenv("NO_COLOR")
     console = terminal(120, color_system="truecolor")
-    print_summary(console, summarise_runs(runs)[0])
+    print_summary(console, summarise_runs(runs))
     assert "38;2" in drawn(console)
 
 
@@ -158,9 +160,9 @@ def test_a_terminal_without_unicode(runs):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     console = Console(file=stream, width=120, force_terminal=True)
-    tables = load(runs)
-    print_summary(console, summarise_runs(runs)[0])
-    print_run(console, runs[0], layer_tables(tables.trials, tables.layers))
+    trials = read_trials(runs)
+    print_summary(console, summarise_runs(runs))
+    print_run(console, runs[0], layer_tables(trials)[0])
     stream.flush()
     assert b"sigmoid" in raw.getvalue()
 
@@ -176,23 +178,23 @@ def test_brackets_are_text():
 def test_nothing_finished_is_said(tmp_path):
     run = make_run(tmp_path, [])
     console = piped()
-    print_summary(console, summarise_runs([run])[0])
+    print_summary(console, summarise_runs([run]))
     print_run(console, run, ())
     assert drawn(console).count("no finished trials") == 2
 
 
 def test_show_a_run_and_a_trial(runs):
-    tables = load(runs)
+    trials = read_trials(runs)
     console = piped()
-    print_run(console, runs[0], layer_tables(tables.trials, tables.layers))
+    print_run(console, runs[0], layer_tables(trials)[0])
     text = drawn(console)
     assert "torch: 2.13.0" in text
     assert "git_commit" not in text
     assert "depth=10 activation=sigmoid: 3 trials (vanishing 3); step 0 and the last record (step 20)" in text
     assert "2.64e-7 → 2.64e-7" in text
-    one = find_trial(tables.trials, "re302")
+    one = find_trial(trials, "re302")
     console = piped()
-    print_run(console, runs[0], layer_tables(one, tables.layers), trial=True)
+    print_run(console, runs[0], layer_tables(one)[0], trial=True)
     text = drawn(console)
     assert "trial re30200ff" in text
     assert "status: diverged" in text
@@ -202,7 +204,7 @@ def test_show_a_run_and_a_trial(runs):
 
 def test_compare_says_where_runs_come_from(runs):
     console = piped()
-    print_compare(console, summarise_runs(runs)[0], runs)
+    print_comparison(console, compare_runs(runs, Question()), runs)
     assert f"fake-01234567: 27 trials; gradlab 0.1.0; torch 2.13.0; {runs[0].path}" in drawn(console)
 
 
@@ -234,10 +236,9 @@ def test_of_many_trials_the_first_and_the_last_are_shown(width):
 
 
 def test_json_holds_everything_and_is_valid(runs):
-    tables = load(runs)
-    summary, _ = summarise_runs(runs)
-    layers = layer_tables(tables.trials, tables.layers)
-    for value in (summary_json(summary), compare_json(summary, runs), show_json(runs[0], layers)):
+    summary, answer = summarise_runs(runs), compare_runs(runs, Question())
+    layers, _ = layer_tables(summary.trials)
+    for value in (summary_json(summary), comparison_json(answer, runs), show_json(runs[0], layers)):
         text = json.dumps(value, allow_nan=False)
         assert json.loads(text) == json.loads(to_json(value))
     groups = summary_json(summary)["groups"]
@@ -247,7 +248,7 @@ def test_json_holds_everything_and_is_valid(runs):
     assert groups[3]["diagnosis"] == "vanishing"
     assert len(groups[3]["profile"]["first"]["log10_delta_rms"]) == 11
     assert groups[7]["diagnoses"] == {"healthy": 2, "diverged": 1}
-    assert compare_json(summary, runs)["runs"][0]["trials"] == 27
+    assert comparison_json(answer, runs)["runs"][0]["trials"] == 27
     shown = show_json(runs[0], layers)["groups"]
     assert len(shown[3]["layers"]) == 11
     assert trials_json(sweep([1, 2]))["count"] == 4

@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 
 from gradlab.analysis.gate.change import SAME
 from gradlab.report.gate.cells import cells, printable
-from gradlab.report.gate.markdown import LONGEST, escaped, outcome_markdown
+from gradlab.report.gate.markdown import outcome_markdown
+from gradlab.report.markup import LONGEST, escaped
 from tests.report.outcomes import EVIL, everything, measurement, network, outcome, passing, regressed
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

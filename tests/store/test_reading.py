@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab.errors import UsageError
-from gradlab.store.reading import find_runs, load, read
+from gradlab.store.finding import find_runs
+from gradlab.store.reading import load, read
 from gradlab.store.tables import SCHEMA_VERSION
 from tests.store.synthetic import FakeTrial, arrow, make_run
 

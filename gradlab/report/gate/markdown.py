@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gradlab.analysis.gate.change import SAME
 from gradlab.analysis.gate.outcome import Outcome
 from gradlab.report.gate import words
 from gradlab.report.gate.cells import table
+from gradlab.report.markup import escaped, markdown_row
 from gradlab.report.numbers import count_of
 
 BUDGET = 12_000
 """Bytes of each of the four lists in it. GitHub refuses comments over 65,536 characters, and drops the summary of a
 step, to which several checks may add, over 1 MiB."""
-
-LONGEST = 500
-"""Characters of a cell or sentence."""
-
-_ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>|!~$&"})
-_LINKS = re.compile(r"(?i)(?<=www)\.|:(?=//)")
-_MENTIONS = re.compile(r"[@#]")
-_INVISIBLE = "\u2060"
-"""The word joiner."""
 
 
 def outcome_markdown(outcome: Outcome) -> str:
@@ -42,12 +33,6 @@ def outcome_markdown(outcome: Outcome) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def escaped(text: str) -> str:
-    """A line of text that Markdown shows as it is: no markup, no HTML, no links, nobody mentioned, no issue linked."""
-    shown = (text if len(text) <= LONGEST else f"{text[:LONGEST]}...").translate(_ESCAPES)
-    return _MENTIONS.sub(rf"\\\g<0>{_INVISIBLE}", _LINKS.sub(r"\\\g<0>", shown))
-
-
 def _listed(lines: Iterable[str]) -> list[str]:
     return [f"- {escaped(line)}" for line in lines]
 
@@ -56,11 +41,7 @@ def _table(columns: Mapping[str, Sequence[str]]) -> list[str]:
     if not columns:
         return []
     rows = zip(*([escaped(cell) for cell in column] for column in columns.values()), strict=True)
-    return [_row([*columns]), _row(["---"] * len(columns)), *_within(map(_row, rows), "change")]
-
-
-def _row(row: Sequence[str]) -> str:
-    return f"| {' | '.join(row)} |"
+    return [markdown_row([*columns]), markdown_row(["---"] * len(columns)), *_within(map(markdown_row, rows), "change")]
 
 
 def _within(pieces: Iterable[str], what: str) -> list[str]:

@@ -1,0 +1,271 @@
+"""What made the difference: how much each factor moves a measure, and which two depend on each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gradlab.analysis.contrasts import Cells, Design, Difference
+from gradlab.analysis.estimates import Reals
+from gradlab.analysis.factors import Grouping
+from gradlab.analysis.levels import Factor, factors_of
+from gradlab.analysis.measures import Measure
+from gradlab.store.reading import Trials
+
+SIGNIFICANT = 0.05
+"""Where a p-value, times the number of differences looked at, is below this, an effect is called clear."""
+
+MEASURES = ("decay", "dead_fraction", "metric")
+"""The measures whose effects are shown unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class LevelEffect:
+    """What a level does to a measure, the other factors held equal.
+
+    Attributes:
+        level: the setting.
+        difference: of the measure's mean from that at the factor's first level, in log10 where means are geometric.
+    """
+
+    level: Any
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class FactorEffect:
+    """What a factor does to a measure.
+
+    Attributes:
+        factor: its name.
+        reference: its first level.
+        levels: the others.
+        share: of the variance between the cells' means, without what chance between seeds would make of it.
+    """
+
+    factor: str
+    reference: Any
+    levels: tuple[LevelEffect, ...]
+    share: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether some level makes a difference that is more than chance."""
+        known = [level.difference.p for level in self.levels if level.difference.p is not None]
+        return bool(known) and min(known) * len(known) < SIGNIFICANT
+
+    @property
+    def largest(self) -> LevelEffect | None:
+        """The level that differs the most."""
+        known = [level for level in self.levels if level.difference.value is not None]
+        return max(known, key=lambda level: abs(level.difference.value or 0.0), default=None)
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Two factors of which one moves the measure otherwise at another level of the other.
+
+    Attributes:
+        mover: the one; it goes from level `start` to `end`.
+        other: the other, at level `here` and at `there`.
+        effect_here: what the move does to the measure where `other` is `here`; `effect_there` likewise.
+        difference: the second less the first.
+        p: of no difference, times the number of such differences between the two factors; None without an interval.
+        share: of the variance between the cells' means that both factors have beyond their own effects.
+    """
+
+    mover: str
+    start: Any
+    end: Any
+    other: str
+    here: Any
+    there: Any
+    effect_here: float
+    effect_there: float
+    difference: Difference
+    p: float | None
+    share: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than chance."""
+        return self.p is not None and self.p < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class MeasureEffects:
+    """What every factor does to one measure.
+
+    Attributes:
+        measure: its name.
+        geometric: whether differences are those of log10.
+        factors: those with the largest share first.
+        interaction: the strongest; None where no two factors are crossed.
+        left_out: trials whose value is unknown, 0 (of a geometric mean) or infinite.
+        trials: all of them.
+        notes: on factors without effects.
+    """
+
+    measure: str
+    geometric: bool
+    factors: tuple[FactorEffect, ...]
+    interaction: Interaction | None
+    left_out: int
+    trials: int
+    notes: tuple[str, ...] = ()
+
+
+def effects(
+    trials: Trials, grouping: Grouping, measures: Sequence[Measure], by: Sequence[str] | None = None
+) -> tuple[MeasureEffects, ...]:
+    """The effects on each measure; none where nothing varies.
+
+    A cell is a combination of all factors, its mean that over its seeds. Main effects are differences between levels in
+    the additive least-squares fit of the cells' means, every cell counting the same.
+
+    Args:
+        grouping: of the trials by all factors.
+        by: the factors to tell of; all that vary if None. The others are held equal all the same.
+    """
+    seeds = np.unique(trials.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
+    layouts: dict[bytes, _Layout] = {}
+    found = []
+    for measure in measures:
+        known = np.isfinite(measure.numbers)
+        used, cell = np.unique(grouping.codes[known], return_inverse=True)
+        if used.tobytes() not in layouts:
+            layouts[used.tobytes()] = _Layout.of(grouping, used)
+        layout = layouts[used.tobytes()]
+        if layout.factors:
+            cells = Cells(cell.reshape(-1), seeds[known], measure.numbers[known], len(used))
+            found.append(_effects_on(measure, layout, cells, by))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Cells described by their factors."""
+
+    factors: list[Factor]
+    notes: tuple[str, ...]
+    design: Design
+
+    @classmethod
+    def of(cls, grouping: Grouping, groups: Any) -> _Layout:
+        factors, notes = factors_of([grouping.settings[group] for group in groups], grouping.varying)
+        levels = np.stack([f.codes for f in factors], axis=1) if factors else np.zeros((len(groups), 0), np.int64)
+        return cls(factors, tuple(notes), Design.of(levels, [len(f.levels) for f in factors]))
+
+    @cached_property
+    def crossed(self) -> dict[tuple[int, int], Design]:
+        """The design with the products of each pair of factors."""
+        pairs = itertools.combinations(range(len(self.factors)), 2)
+        return {pair: self.design.crossed(*pair) for pair in pairs}
+
+
+def _effects_on(measure: Measure, layout: _Layout, cells: Cells, by: Sequence[str] | None) -> MeasureEffects:
+    factors = layout.factors
+    wanted = {f for f in range(len(factors)) if by is None or set(factors[f].name.split(" + ")) & set(by)}
+    shares = _Shares(cells)
+    told = [_factor_effect(f, factors, layout.design, cells, shares) for f in sorted(wanted)]
+    told.sort(key=lambda effect: -effect.share)
+    return MeasureEffects(
+        measure.name,
+        measure.logs is not None,
+        tuple(told),
+        _strongest({pair: both for pair, both in layout.crossed.items() if set(pair) & wanted}, factors, cells, shares),
+        len(measure.numbers) - len(cells.cell),
+        len(measure.numbers),
+        layout.notes,
+    )
+
+
+class _Shares:
+    """How much of the cells' means a design explains, beyond what chance between seeds would."""
+
+    def __init__(self, cells: Cells) -> None:
+        count, means = cells.count, cells.means
+        self._means = means - means.mean()
+        self._total = float(self._means @ self._means)
+        degrees = (count - 1).sum()
+        squares = np.square(cells.response - means[cells.cell]).sum()
+        self._noise = float(squares / degrees * (1 / count).mean()) if degrees > 0 else 0.0
+
+    def of(self, design: Design, columns: Sequence[int]) -> float:
+        """The share that these columns add to the others of a design, between 0 and 1."""
+        if self._total == 0:
+            return 0.0
+        rest = np.setdiff1d(np.arange(design.matrix.shape[1]), columns)
+        product = design.matrix.T @ self._means
+        more, rank = _explained(design.gram, product)
+        fewer, less = _explained(design.gram[np.ix_(rest, rest)], product[rest])
+        return min(1.0, max(0.0, (more - fewer - (rank - less) * self._noise) / self._total))
+
+
+def _explained(gram: Reals, product: Reals) -> tuple[float, int]:
+    """The sum of squares of a least-squares fit, and how many columns count in it."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > values.max() * len(values) * 10 * np.finfo(np.float64).eps
+    along = vectors[:, kept].T @ product
+    return float((np.square(along) / values[kept]).sum()), int(kept.sum())
+
+
+def _factor_effect(f: int, factors: list[Factor], design: Design, cells: Cells, shares: _Shares) -> FactorEffect:
+    levels = [
+        LevelEffect(level, _unknown_if_none(cells, design.weights(f, number, 0)))
+        for number, level in enumerate(factors[f].levels)
+        if number > 0
+    ]
+    own = [column for column in design.columns[f] if column is not None]
+    return FactorEffect(factors[f].name, factors[f].levels[0], tuple(levels), shares.of(design, own))
+
+
+def _unknown_if_none(cells: Cells, weights: Reals | None) -> Difference:
+    return Difference(None) if weights is None else cells.difference(weights)
+
+
+def _strongest(
+    crossed: dict[tuple[int, int], Design], factors: list[Factor], cells: Cells, shares: _Shares
+) -> Interaction | None:
+    shared = [(shares.of(both, list(both.products.values())), pair) for pair, both in crossed.items()]
+    for share, pair in sorted(shared, key=lambda item: -item[0]):
+        if found := _interaction(*pair, factors, crossed[pair], cells, share):
+            return found
+    return None
+
+
+def _interaction(
+    mover: int, other: int, factors: list[Factor], design: Design, cells: Cells, share: float
+) -> Interaction | None:
+    """The largest difference between two moves away from the first levels of both factors, a clear one if any is."""
+    candidates = []
+    for (end, there), column in design.products.items():
+        weights = design.solve(column)
+        here = design.weights(mover, end, 0)
+        if weights is not None and here is not None:
+            candidates.append((cells.difference(weights), float(here @ cells.means), end, there))
+    if not candidates:
+        return None
+    corrected = [(one[0].p, len(candidates)) for one in candidates]
+    clear = [
+        one for one, (p, many) in zip(candidates, corrected, strict=True) if p is not None and p * many < SIGNIFICANT
+    ]
+    difference, here_effect, end, there = max(clear or candidates, key=lambda one: abs(one[0].value or 0.0))
+    return Interaction(
+        mover=factors[mover].name,
+        start=factors[mover].levels[0],
+        end=factors[mover].levels[end],
+        other=factors[other].name,
+        here=factors[other].levels[0],
+        there=factors[other].levels[there],
+        effect_here=here_effect,
+        effect_there=here_effect + (difference.value or 0.0),
+        difference=difference,
+        p=None if difference.p is None else min(1.0, difference.p * len(candidates)),
+        share=share,
+    )

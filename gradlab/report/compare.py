@@ -1,0 +1,186 @@
+"""`gradlab compare` on a terminal: groups, effects, theory, a reference beside them, and where all of it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from gradlab.analysis.against import Against, Change
+from gradlab.analysis.agreement import CLOSE, Agreement
+from gradlab.analysis.compare import Comparison
+from gradlab.analysis.estimates import GeometricMean, Mean
+from gradlab.analysis.summary import Summary
+from gradlab.report.console import (
+    MOST_ROWS,
+    key_columns,
+    place_name,
+    print_left_out,
+    print_losses,
+    print_sources,
+    print_summary,
+    record_name,
+    rows_shown,
+    settings_line,
+)
+from gradlab.report.effects import print_effects, words_for
+from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.numbers import NOTHING, count_of, geometric, geometric_interval, number, percent, power, setting
+from gradlab.store.rundir import RunDirectory
+
+_LINES = 12
+"""Networks that are spelled out under a table; the others are counted."""
+
+
+def print_comparison(
+    console: Console, comparison: Comparison, runs: Sequence[RunDirectory], see: str = "--format json"
+) -> None:
+    """Draw the answer to a question about runs.
+
+    Args:
+        see: the option that shows everything.
+    """
+    summary = comparison.summary
+    if comparison.layers is not None:
+        _print_layers(console, comparison, see)
+    elif comparison.measures is not None:
+        _print_measures(console, comparison, see)
+    elif not comparison.against:
+        print_summary(console, summary, see)
+    for against in comparison.against:
+        _print_against(console, against, summary.metric, see)
+    if not comparison.against:
+        print_effects(console, comparison.effects, summary.metric, see)
+        if comparison.measures is None and (line := agreement_sentence(comparison.agreement, summary)):
+            say(console, line)
+    print_sources(console, summary, runs)
+
+
+def agreement_sentence(found: Agreement, summary: Summary) -> str | None:
+    """Whether theory agrees, in words."""
+    if found.furthest is None:
+        return None
+    name = place_name(summary, found.furthest)
+    apart = f"{power(found.log10_ratio)}x the predicted"
+    if found.groups == 1:
+        return f"theory: the measured decay is {apart}"
+    all_of_them = f"in {found.close} of {count_of(found.groups, 'group')}"
+    return (
+        f"theory: measured decay is within {percent(CLOSE)} of the predicted {all_of_them}; furthest: {name}, {apart}"
+    )
+
+
+def estimate_cell(estimate: Mean | GeometricMean, share: bool = False) -> str:
+    """A mean as a cell."""
+    if isinstance(estimate, GeometricMean):
+        return geometric(estimate)
+    text = percent(estimate.value) if share else number(estimate.value)
+    total = estimate.count + estimate.left_out
+    return f"{text} ({estimate.count}/{total})" if estimate.left_out and estimate.count else text
+
+
+def interval_cell(estimate: Mean | GeometricMean) -> str:
+    """Its 95 % interval as a cell."""
+    if isinstance(estimate, GeometricMean):
+        return geometric_interval(estimate)
+    return NOTHING if estimate.low is None else f"{number(estimate.low)} .. {number(estimate.high)}"
+
+
+def _print_measures(console: Console, comparison: Comparison, see: str) -> None:
+    summary = comparison.summary
+    places = list(summary.places)[: rows_shown(summary)]
+    columns = key_columns(summary.keys, [summary.grouping.settings[place] for place in places])
+    columns.append(Column("trials", [str(len(summary.grouping.members[place])) for place in places], 700))
+    for rank, (name, column) in enumerate(comparison.estimates.items()):
+        means = [column[place] for place in places]
+        columns.append(Column(name, [estimate_cell(mean) for mean in means], 600 - rank))
+        columns.append(Column("95 %", [interval_cell(mean) for mean in means], 300 - rank, f"{name}'s interval"))
+    say(console, f"what is recorded more than once: at {record_name(summary)}", "dim")
+    print_columns(console, columns, see)
+    print_left_out(console, summary, see)
+    print_losses(console, summary, see)
+
+
+def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
+    summary, layers = comparison.summary, comparison.layers
+    assert layers is not None  # noqa: S101
+    rows = [row for place in summary.places for row in layers.rows_of(place)]
+    shown = rows if summary.shown is not None else rows[: 2 * MOST_ROWS]
+    say(console, f"layer by layer at {record_name(summary)}, layer 1 nearest the input", "bold")
+    columns = key_columns(summary.keys, [summary.grouping.settings[int(layers.group[row])] for row in shown])
+    columns.append(Column("layer", [str(layers.layer[row]) for row in shown]))
+    columns.append(Column("name", [layers.name[row] or NOTHING for row in shown], 100, right=False))
+    columns.append(Column("units", [setting(layers.units[row]) for row in shown], 200))
+    for rank, (name, column) in enumerate(layers.estimates.items()):
+        means = [column[row] for row in shown]
+        columns.append(Column(name, [estimate_cell(m, name.endswith("_fraction")) for m in means], 600 - rank))
+        columns.append(Column("95 %", [interval_cell(mean) for mean in means], 90 - rank, f"{name}'s interval"))
+    print_columns(console, columns, see)
+    if len(shown) < len(rows):
+        say(console, f"{len(shown)} of {len(rows)} rows shown; --top, --where or {see} shows others", "dim")
+    print_losses(console, summary, see)
+
+
+def _print_against(console: Console, against: Against, metric: str, see: str) -> None:
+    arrow = "->" if console.options.ascii_only else "→"
+    say(console, f"{against.reference} {arrow} {against.candidate}", "bold")
+    if against.changed:
+        pairs = (f"{name}: {setting(one)} {arrow} {setting(other)}" for name, (one, other) in against.changed.items())
+        say(console, f"what differs between the configs: {'; '.join(pairs)}")
+    if against.networks:
+        shown = range(len(against.networks))[:MOST_ROWS]
+        columns = key_columns(against.keys, [against.networks[place] for place in shown])
+        for rank, measure in enumerate(change.measure for change in against.changes[0]):
+            cells = [_change(against.changes[place][rank], arrow) for place in shown]
+            columns.append(Column(words_for(measure, metric).replace(" ", "\n", 1), cells, 600 - rank, measure))
+        print_columns(console, columns, see)
+        say(console, "* differs beyond chance (95 % for all of them together), = identical seed by seed", "dim")
+        if len(against.networks) > len(shown):
+            say(console, f"{len(shown)} of {len(against.networks)} networks shown (all of them with {see})", "dim")
+    for line in against_sentences(against, metric):
+        say(console, line)
+
+
+def against_sentences(against: Against, metric: str) -> list[str]:
+    """What differs from the reference, and what is missing on either side."""
+    total = len(against.networks)
+    lines = []
+    if not total:
+        lines.append("no network stands on both sides")
+    else:
+        differing = against.differing
+        same = sum(all(change.verdict == "identical" for change in row) for row in against.changes)
+        tail = f"; {same} identical in everything" if same else ""
+        lines.append(f"{len(differing)} of {count_of(total, 'network')} differ{tail}")
+        for place in differing[:_LINES]:
+            changed = [change for change in against.changes[place] if change.verdict == "differs"]
+            name = settings_line({key: against.networks[place][key] for key in against.keys}) or "the network"
+            lines.append(f"  {name}: {'; '.join(_ratio(change, metric) for change in changed)}")
+        if len(differing) > _LINES:
+            lines.append(f"  and {len(differing) - _LINES} more")
+    for side, missing in ((against.reference, against.only_reference), (against.candidate, against.only_candidate)):
+        if missing:
+            names = [settings_line({key: row[key] for key in against.keys}) for row in missing[:_LINES]]
+            more = f" and {len(missing) - _LINES} more" if len(missing) > _LINES else ""
+            lines.append(f"only in {side}: {', '.join(names)}{more}")
+    return lines
+
+
+def _change(change: Change, arrow: str) -> str:
+    share = change.measure.endswith("_fraction")
+    cells = [estimate_cell(mean, share) for mean in (change.reference, change.candidate)]
+    mark = {"differs": " *", "identical": " ="}.get(change.verdict, "  ")
+    return (cells[0] if change.verdict == "identical" else f"{cells[0]} {arrow} {cells[1]}") + mark
+
+
+def _ratio(change: Change, metric: str) -> str:
+    name, found = words_for(change.measure, metric), change.difference
+    if change.geometric:
+        if found.value is None:
+            return f"{name} {estimate_cell(change.reference)} before, {estimate_cell(change.candidate)} now"
+        within = "" if found.low is None else f" ({power(found.low)} .. {power(found.high)})"
+        return f"{name} {power(found.value)}x{within}"
+    scale, unit = (100.0, " points") if change.measure.endswith("_fraction") else (1.0, "")
+    sign = "+" if (found.value or 0) > 0 else ""
+    within = "" if found.low is None else f" ({number(scale * found.low)} .. {number(scale * (found.high or 0.0))})"
+    return f"{name} {sign}{number(scale * (found.value or 0.0))}{unit}{within}"

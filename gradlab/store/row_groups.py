@@ -1,0 +1,43 @@
+"""How rows stand in a part file: by step, so that a question about one record reads a small piece of the file."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS = 1 << 16
+"""Rows of a row group between the first and the last step, about: large enough to compress, small enough to skip."""
+
+
+def write_by_step(table: pa.Table, stream: Any) -> None:
+    """Write a steps or layers table to `stream` as Parquet, sorted by step, otherwise in the order that it has.
+
+    The first step and the last one have row groups of their own, since these are asked for most; a step never stands
+    in two row groups unless it has more than a million rows. The footer holds the least and the greatest step of each
+    row group, as it does for every column, and readers of any kind skip by them.
+    """
+    table = table.take(pa.array(np.argsort(table["step"].to_numpy(), kind="stable")))
+    with pq.ParquetWriter(stream, table.schema, compression="zstd") as writer:
+        if not table.num_rows:
+            writer.write_table(table)
+        for start, end in itertools.pairwise(_edges(table["step"].to_numpy())):
+            writer.write_table(table.slice(start, end - start))
+
+
+def _edges(steps: np.ndarray[Any, np.dtype[np.int64]]) -> list[int]:
+    """Where row groups begin, and where the last one ends."""
+    begins = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)]
+    if len(steps) == 0:
+        return []
+    edges = begins[:2]
+    for begin, end in itertools.pairwise(begins[1:-1]):
+        if end - edges[-1] > ROWS and begin > edges[-1]:
+            edges.append(begin)
+    for edge in begins[-2:]:
+        if edge > edges[-1]:
+            edges.append(edge)
+    return edges
