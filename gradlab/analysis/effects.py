@@ -248,7 +248,7 @@ def _interaction(
         weights = design.solve(column)
         here = design.weights(mover, end, 0)
         if weights is not None and here is not None:
-            candidates.append((cells.difference(weights), float(here @ cells.means), end, there))
+            candidates.append((cells.difference(weights), cells.difference(here).value or 0.0, end, there))
     if not candidates:
         return None
     corrected = [(one[0].p, len(candidates)) for one in candidates]

@@ -203,8 +203,8 @@ def _among(scope: _Scope, node: Membership) -> Flags:
     values = _evaluate(scope, node.operand)
     for item in node.items:
         if not _alike(values, _constant(item)):
-            found = f"{scope.described(node.operand, values)}, but {scope.described(item, _constant(item))}"
-            raise scope.fault(item.span, found)
+            both = f"{scope.described(node.operand, values)}, but {scope.described(item, _constant(item))}"
+            raise scope.fault(item.span, both)
         if not node.negated:
             _check_held(scope, node.operand, values, item)
     sought = [item.value for item in node.items if item.value is not None]
@@ -218,7 +218,7 @@ def _among(scope: _Scope, node: Membership) -> Flags:
         reals = [value for value in sought if isinstance(value, float)]
         others = [value for value in sought if not isinstance(value, float)]
         found = (np.isin(values.data, reals) | np.isin(values.data, others)) & ~values.null
-    return (found | nulls) != node.negated
+    return np.asarray((found | nulls) != node.negated, np.bool_)
 
 
 def _matches(scope: _Scope, node: Like) -> Flags:

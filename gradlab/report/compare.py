@@ -41,15 +41,15 @@ def print_comparison(
         see: the option that shows everything.
     """
     summary = comparison.summary
-    if comparison.layers is not None:
-        _print_layers(console, comparison, see)
-    elif comparison.measures is not None:
-        _print_measures(console, comparison, see)
-    elif not comparison.against:
-        print_summary(console, summary, see)
     for against in comparison.against:
         _print_against(console, against, summary.metric, see)
-    if not comparison.against:
+    if comparison.layers is not None:
+        _print_layers(console, comparison, see)
+    elif not comparison.against:
+        if comparison.measures is not None:
+            _print_measures(console, comparison, see)
+        else:
+            print_summary(console, summary, see)
         print_effects(console, comparison.effects, summary.metric, see)
         if comparison.measures is None and (line := agreement_sentence(comparison.agreement, summary)):
             say(console, line)

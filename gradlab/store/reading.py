@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import TABLES
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The three tables of one or more runs, `run` a column of each, and what could not be read."""
-
-    trials: pd.DataFrame
-    steps: pd.DataFrame
-    layers: pd.DataFrame
-    skipped: tuple[Skipped, ...] = ()
+from gradlab.store.tables import TRIALS
 
 
 @dataclass(frozen=True)
@@ -71,39 +59,12 @@ class _Finished:
     ids: pa.Array | None
 
 
-def read(
-    runs: Sequence[RunDirectory], table: str, columns: Sequence[str] | None = None
-) -> tuple[pd.DataFrame, tuple[Skipped, ...]]:
-    """A table over several runs, and the part files that could not be read.
-
-    The schema is the union over all parts: a swept field that only some runs have is null in the others. Only
-    finished trials are read, so a part that is still being written is not seen. Where a trial stands in two parts of
-    a run, the later part (by name) counts, one that did not fail before one that did.
-
-    Args:
-        runs: what `find_runs` found.
-        table: `trials`, `steps` or `layers`.
-        columns: the columns to read, `trial_id` always among them; all of them if None.
-
-    Returns:
-        The rows, with the run's name in `run`, and the warnings.
-
-    Raises:
-        UsageError: a column that no table has.
-    """
-    skipped: list[Skipped] = []
-    pieces: list[tuple[str, pa.Table]] = []
-    for run in runs:
-        for piece in parts_of(run, table, columns):
-            if isinstance(piece, Skipped):
-                skipped.append(piece)
-            else:
-                pieces.append((run.name, piece))
-    return _united(table, pieces, columns).to_pandas(), tuple(skipped)
-
-
 def read_trials(runs: Sequence[RunDirectory]) -> Trials:
-    """The finished trials of several runs, as `read` counts them."""
+    """The finished trials of several runs.
+
+    The schema is the union over all parts: a swept field that only some runs have is null in the others. Where a trial
+    stands in two parts of a run, the later part (by name) counts, one that did not fail before one that did.
+    """
     skipped: list[Skipped] = []
     pieces: list[tuple[str, pa.Table]] = []
     parts: list[PartFile] = []
@@ -113,15 +74,15 @@ def read_trials(runs: Sequence[RunDirectory]) -> Trials:
         for name, taken in finished.items():
             pieces.append((run.name, taken.rows))
             parts.append(PartFile(run, name))
-    frame = _united("trials", pieces, None).to_pandas()
+    frame = _united(pieces).to_pandas()
     part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
     return Trials(frame, part, tuple(parts), tuple(skipped))
 
 
 def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table | Skipped]:
-    """A table of one run, part by part as `read` counts them, and in between what could not be read.
+    """A table of one run, part by part as `read_trials` counts them, and in between what could not be read.
 
-    Swept fields may differ in type between parts, and a column may be missing; `read` unites them.
+    Swept fields may differ in type between parts, and a column may be missing.
 
     Args:
         run: one that `find_runs` found.
@@ -138,15 +99,6 @@ def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None
         if part.ids is not None and not isinstance(piece, Skipped):
             piece = piece.filter(pc.is_in(piece["trial_id"], value_set=part.ids))
         yield piece
-
-
-def load(runs: Sequence[RunDirectory]) -> Tables:
-    """All three tables of `runs`, each warning once."""
-    frames, skipped = {}, {}
-    for table in TABLES:
-        frames[table], misses = read(runs, table)
-        skipped.update(dict.fromkeys(misses))
-    return Tables(**frames, skipped=tuple(skipped))
 
 
 def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[str, _Finished], list[Skipped]]:
@@ -176,19 +128,18 @@ def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[st
     return finished, skipped
 
 
-def _united(table: str, pieces: list[tuple[str, pa.Table]], columns: Sequence[str] | None) -> pa.Table:
-    wanted = _union_schema(table, [piece for _, piece in pieces])
-    if columns is not None:
-        wanted = _chosen(wanted, columns)
+def _united(pieces: list[tuple[str, pa.Table]]) -> pa.Table:
+    """Pieces of trials tables, each with the name of its run, as one table of all columns."""
+    wanted = _union_schema([piece for _, piece in pieces])
     cast = [_cast(piece, run, wanted) for run, piece in pieces]
     return pa.concat_tables(cast) if cast else wanted.empty_table()
 
 
-def _union_schema(table: str, pieces: list[pa.Table]) -> pa.Schema:
-    types = dict(TABLES[table])
+def _union_schema(pieces: list[pa.Table]) -> pa.Schema:
+    types = dict(TRIALS)
     for piece in pieces:
         for field in piece.schema:
-            if field.name not in TABLES[table]:
+            if field.name not in TRIALS:
                 types[field.name] = _common_type(types.get(field.name), _plain_type(field.type))
     return pa.schema([("run", pa.string()), *((name, kind) for name, kind in types.items() if name != "run")])
 
@@ -207,15 +158,6 @@ def _common_type(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
     if pa.types.is_null(other):
         return one
     return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else pa.string()
-
-
-def _chosen(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    for column in columns:
-        if column not in schema.names:
-            near = difflib.get_close_matches(column, schema.names, 3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(schema.names)}"
-            raise UsageError(f"no column '{column}'{hint}")
-    return pa.schema([field for field in schema if field.name in {"run", "trial_id", *columns}])
 
 
 def _cast(piece: pa.Table, run: str, schema: pa.Schema) -> pa.Table:

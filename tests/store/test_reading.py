@@ -10,9 +10,14 @@ import pytest
 
 from gradlab.errors import UsageError
 from gradlab.store.finding import find_runs
-from gradlab.store.reading import load, read
+from gradlab.store.reading import Trials, parts_of, read_trials
+from gradlab.store.records import Records, read_records
 from gradlab.store.tables import SCHEMA_VERSION
 from tests.store.synthetic import FakeTrial, arrow, make_run
+
+
+def layers_of(trials: Trials) -> Records:
+    return read_records(trials, "layers", ["layer", "delta_rms"], "last")
 
 
 def test_runs_are_found_in_folders_of_folders_each_once(tmp_path):
@@ -30,8 +35,7 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
     make_run(tmp_path / "new", [], "other")
     runs, _ = find_runs([tmp_path / "old", tmp_path / "new"])
     assert [run.name for run in runs] == ["old/fake-01234567", "new/fake-01234567", "other-01234567"]
-    trials, _ = read(runs, "trials")
-    assert trials["run"].tolist() == ["old/fake-01234567", "new/fake-01234567"]
+    assert read_trials(runs).frame["run"].tolist() == ["old/fake-01234567", "new/fake-01234567"]
 
 
 def test_what_is_no_run_is_skipped_by_name(tmp_path):
@@ -67,9 +71,9 @@ def test_schemas_that_differ_are_united(tmp_path):
     make_run(tmp_path, [[FakeTrial("a", settings={"train.weight_decay": 0.1, "model.kwargs.k": 3})]], "one")
     make_run(tmp_path, [[FakeTrial("b", settings={"model.kwargs.k": "deep", "train.momentum": 1})]], "two")
     make_run(tmp_path, [[FakeTrial("c", settings={"train.momentum": 0.5})]], "zed")
-    trials, skipped = read(find_runs([tmp_path])[0], "trials")
-    trials = trials.set_index("trial_id")
-    assert skipped == ()
+    found = read_trials(find_runs([tmp_path])[0])
+    trials = found.frame.set_index("trial_id")
+    assert found.skipped == ()
     assert trials["train.weight_decay"].isna().tolist() == [False, True, True]
     assert trials["model.kwargs.k"].tolist()[:2] == ["3", "deep"]
     assert trials["train.momentum"].tolist()[1:] == [1.0, 0.5]
@@ -82,19 +86,10 @@ def test_dictionary_columns_come_as_plain_strings(tmp_path):
     table = pq.read_table(part)
     place = table.schema.get_field_index("activation")
     pq.write_table(table.set_column(place, "activation", table["activation"].dictionary_encode()), part)
-    trials, skipped = read([run], "trials")
-    assert skipped == ()
-    assert trials["activation"].tolist() == ["tanh"]
-    assert not isinstance(trials["activation"].dtype, pd.CategoricalDtype)
-
-
-def test_columns_can_be_chosen_and_wrong_ones_are_named(tmp_path):
-    run = make_run(tmp_path, [[FakeTrial("a", depth=2)]])
-    layers, _ = read([run], "layers", ["layer", "delta_rms"])
-    assert set(layers.columns) == {"run", "trial_id", "layer", "delta_rms"}
-    assert len(layers) == 6
-    with pytest.raises(UsageError, match="did you mean delta_rms"):
-        read([run], "layers", ["delta_rsm"])
+    trials = read_trials([run])
+    assert trials.skipped == ()
+    assert trials.frame["activation"].tolist() == ["tanh"]
+    assert not isinstance(trials.frame["activation"].dtype, pd.CategoricalDtype)
 
 
 @pytest.mark.parametrize("table", ["trials", "layers"])
@@ -103,8 +98,10 @@ def test_broken_and_foreign_parts_are_skipped_with_a_warning(tmp_path, table):
     (run.path / table / "part-0.parquet").write_bytes(run.parts(table)[0].read_bytes()[:-50])
     pq.write_table(pa.table({"price": [1.0]}), run.path / table / "part-1.parquet")
     (run.path / table / "notes.txt").write_text("not a table")
-    rows, skipped = read([run], table)
-    assert rows["trial_id"].unique().tolist() == ["c"]
+    trials = read_trials([run])
+    layers = layers_of(trials)
+    assert trials.frame["trial_id"].iloc[np.unique(layers.trial)].tolist() == ["c"]
+    skipped = trials.skipped if table == "trials" else layers.skipped
     assert [miss.path.name for miss in skipped] == ["part-0.parquet", "part-1.parquet"]
     assert "broken" in skipped[0].reason
     assert "no gradlab table" in skipped[1].reason
@@ -116,40 +113,44 @@ def test_a_column_of_another_type_is_foreign(tmp_path):
     table = pq.read_table(part)
     place = table.schema.get_field_index("depth")
     pq.write_table(table.set_column(place, "depth", pa.array(["deep"])), part)
-    trials, skipped = read([run], "trials")
-    assert trials.empty
-    assert "types" in skipped[0].reason
+    trials = read_trials([run])
+    assert trials.frame.empty
+    assert "types" in trials.skipped[0].reason
 
 
 def test_rows_of_unfinished_parts_are_not_seen(tmp_path):
     run = make_run(tmp_path, [[FakeTrial("a")], [FakeTrial("b")]])
     (run.path / "trials" / "part-1.parquet").unlink()
-    tables = load([run])
-    for frame in (tables.trials, tables.steps, tables.layers):
-        assert frame["trial_id"].unique().tolist() == ["a"]
-    assert tables.skipped == ()
+    trials = read_trials([run])
+    assert trials.frame["trial_id"].tolist() == ["a"]
+    assert len(layers_of(trials).trial) == 6
+    assert [len(part) for part in parts_of(run, "layers")] == [12]
+    assert trials.skipped == ()
 
 
 def test_a_trial_in_two_parts_counts_once(tmp_path):
     failed = FakeTrial("a", results={"status": "failed"})
     run = make_run(tmp_path, [[FakeTrial("a"), FakeTrial("b")], [failed], [FakeTrial("b", top=1.0)]])
-    tables = load([run])
-    assert tables.trials[["trial_id", "status"]].to_numpy().tolist() == [["a", "completed"], ["b", "completed"]]
-    assert len(tables.layers) == 2 * len(FakeTrial("a").layer_rows())
-    assert tables.layers[tables.layers["trial_id"] == "b"]["delta_rms"].max() > 0.5
+    trials = read_trials([run])
+    assert trials.frame[["trial_id", "status"]].to_numpy().tolist() == [["a", "completed"], ["b", "completed"]]
+    layers = layers_of(trials)
+    assert np.bincount(layers.trial).tolist() == [6, 6]
+    assert layers.columns["delta_rms"][layers.trial == 1].max() > 0.5
+    assert sum(len(part) for part in parts_of(run, "layers")) == 2 * len(FakeTrial("a").layer_rows())
 
 
 def test_an_empty_run_gives_empty_tables_with_all_columns(tmp_path):
-    tables = load([make_run(tmp_path, [])])
-    assert tables.layers.empty
-    assert {"run", "trial_id", "log10_delta_rms"} <= set(tables.layers.columns)
-    assert "no finished trials" in str(tables.skipped[0])
+    trials = read_trials([make_run(tmp_path, [])])
+    assert trials.frame.empty
+    assert {"run", "trial_id", "diagnosis"} <= set(trials.frame.columns)
+    assert "no finished trials" in str(trials.skipped[0])
+    assert len(layers_of(trials).trial) == 0
 
 
 def test_nan_infinity_and_null_come_back(tmp_path):
     results = {"final_train_loss": float("nan"), "gradient_ratio": float("inf"), "gradient_decay": None}
     run = make_run(tmp_path, [[FakeTrial("a", results=results)]])
-    row = read([run], "trials")[0].iloc[0]
+    row = read_trials([run]).frame.iloc[0]
     assert np.isnan(row["final_train_loss"])
     assert np.isposinf(row["gradient_ratio"])
     assert np.isnan(row["gradient_decay"])
@@ -158,17 +159,16 @@ def test_nan_infinity_and_null_come_back(tmp_path):
 def test_two_readers_beside_a_writer_see_whole_parts(tmp_path):
     run = make_run(tmp_path, [[FakeTrial("a")]])
     with run.lock():
-        first = load([run])
+        first = read_trials([run])
         run.write_part("more", **arrow([FakeTrial("b")]))
-        second = load([run])
-    assert first.trials["trial_id"].tolist() == ["a"]
-    assert sorted(second.trials["trial_id"]) == ["a", "b"]
-    assert len(second.layers) == 2 * len(first.layers)
+        second = read_trials([run])
+    assert first.frame["trial_id"].tolist() == ["a"]
+    assert sorted(second.frame["trial_id"]) == ["a", "b"]
+    assert len(layers_of(second).trial) == 2 * len(layers_of(first).trial)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_part_without_permission_is_skipped(tmp_path):
     run = make_run(tmp_path, [[FakeTrial("a")]])
     run.parts("layers")[0].chmod(0)
-    _, skipped = read([run], "layers")
-    assert "ermission" in skipped[0].reason
+    assert "ermission" in layers_of(read_trials([run])).skipped[0].reason
