@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint format bench bench-gate clean
+.PHONY: run test lint format bench bench-gate bench-compare clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -25,6 +25,9 @@ bench: $(INSTALLED)  ## the stacked engine against a plain PyTorch loop
 
 bench-gate: $(INSTALLED)  ## can `gradlab check` be trusted? false alarms and planted bugs, counted
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gate
+
+bench-compare: $(INSTALLED)  ## `gradlab compare` against a bare DuckDB query; memory at 100,000 trials
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.compare
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

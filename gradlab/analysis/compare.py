@@ -15,7 +15,7 @@ from gradlab.analysis.effects import MEASURES, MeasureEffects, effects
 from gradlab.analysis.estimates import GeometricMeans, Means
 from gradlab.analysis.factors import factor_columns, group_trials, rank
 from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
-from gradlab.analysis.measures import Measure, standard_measures
+from gradlab.analysis.measures import Measure, geometric, standard_measures
 from gradlab.analysis.recorded import check_recorded
 from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.where import parse_where
@@ -103,17 +103,17 @@ def compare_runs(
     layers = None
     if question.layers:
         statistics = layer_statistics(question.metrics)
-        layers = layer_estimates(trials, summary.grouping, question.step or "first", statistics)
+        layers = layer_estimates(
+            trials, summary.grouping, "first" if question.step is None else question.step, statistics
+        )
     responses = measures or [summary.measured.measures[name] for name in MEASURES]
     full = summary.grouping if question.by is None else group_trials(trials.frame)
-    usual = summary.estimates
-    assert isinstance(usual["decay"], GeometricMeans)  # noqa: S101
-    assert isinstance(usual["predicted_decay"], GeometricMeans)  # noqa: S101
+    measured, predicted = summary.measured.decay, summary.measured.predicted_decay
     against = _against(trials, runs, reference, question) if reference else ()
     return Comparison(
         summary,
         effects(trials, full, responses, question.by),
-        agreement(usual["decay"], usual["predicted_decay"], summary.places),
+        agreement(geometric(measured, summary.grouping), geometric(predicted, summary.grouping), summary.places),
         measures,
         estimates,
         layers,
@@ -150,8 +150,7 @@ def _arranged(summary: Summary, estimates: Mapping[str, Means | GeometricMeans],
             order.sort(key=lambda group: (np.isnan(values[group]), -values[group] if falling else values[group]))
         else:
             raise _unknown("--sort", name, [*summary.varying, *known])
-    shown = order if question.top is None else order[: question.top]
-    return replace(summary, shown=tuple(shown)) if question.sort or question.top is not None else summary
+    return replace(summary, order=tuple(order), top=question.top)
 
 
 def _values(estimates: Means | GeometricMeans) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -172,7 +171,7 @@ def _against(
     for name in others:
         both = of_reference | (names == name)
         if not of_reference.any() or not (names == name).any():
-            raise UsageError(f"--against: no trials of {', '.join(base)} and {name} to set side by side")
+            raise UsageError(f"no trials of {', '.join(base)} and {name} to set side by side")
         pair = trials.where(both)
         if question.metrics is not None:
             measures = chosen_measures(question.metrics, pair, question.step)

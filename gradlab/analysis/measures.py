@@ -72,8 +72,7 @@ class Measure:
     def over_seeds(self, grouping: Grouping) -> Means | GeometricMeans:
         """Its mean in each group."""
         if isinstance(self.values, Logs):
-            parts = self.values
-            return geometric_means(grouping.codes, grouping.size, parts.logs, parts.zero, parts.not_finite)
+            return geometric(self.values, grouping)
         return means(grouping.codes, grouping.size, self.values)
 
 
@@ -83,13 +82,21 @@ class Measured:
 
     Attributes:
         measures: field of a group -> its measure.
+        decay: `[trial]`, gradient_decay; `predicted_decay` mean-field theory's.
         layers: the gradient in each layer, at step 0 or the record that was asked for.
         skipped: what could not be read.
     """
 
     measures: Mapping[str, Measure]
+    decay: Logs
+    predicted_decay: Logs
     layers: LayerRecords
     skipped: tuple[Skipped, ...]
+
+
+def geometric(logs: Logs, grouping: Grouping) -> GeometricMeans:
+    """The geometric mean of each group."""
+    return geometric_means(grouping.codes, grouping.size, logs.logs, logs.zero, logs.not_finite)
 
 
 def standard_measures(trials: Trials, when: When | None = None) -> Measured:
@@ -122,7 +129,7 @@ def standard_measures(trials: Trials, when: When | None = None) -> Measured:
     }
     names = _NAMES | (_AT_THE_END if when is None else _AT_A_STEP)
     found = {field: Measure(names.get(field, field), values) for field, values in (logs | numbers).items()}
-    return Measured(found, layers, tuple(dict.fromkeys(skipped)))
+    return Measured(found, logs["decay"], logs["predicted_decay"], layers, tuple(dict.fromkeys(skipped)))
 
 
 def per_trial(records: Records, column: str, trials: int) -> Reals:

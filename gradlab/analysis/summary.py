@@ -50,14 +50,16 @@ class Summary:
         grouping: which trials belong together.
         measured: the numbers of these trials.
         when: the record that was asked for; None is step 0 for the gradient and the end of training for all else.
-        shown: the groups to show, in this order; all of them if None.
+        order: the groups in the order to show them; that of the factors' values if None.
+        top: how many of them were asked for; all if None.
     """
 
     trials: Trials
     grouping: Grouping
     measured: Measured
     when: When | None = None
-    shown: tuple[int, ...] | None = None
+    order: tuple[int, ...] | None = None
+    top: int | None = None
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -72,7 +74,7 @@ class Summary:
     @property
     def places(self) -> Sequence[int]:
         """The numbers of the groups to show."""
-        return range(self.grouping.size) if self.shown is None else self.shown
+        return (range(self.grouping.size) if self.order is None else self.order)[: self.top]
 
     @property
     def groups(self) -> Groups:

@@ -68,7 +68,8 @@ def compare(
 
     question = Question(_listed(by), _listed(metric), where, _listed(sort) or (), top, layers, _record(step))
     runs, skipped = find_runs(paths if against is None else [against, *paths])
-    side_by_side = against is None and question == Question() and len(paths) == len(runs) == 2 and not skipped
+    two_runs = len(paths) == len(runs) == 2 and all(run.parts("trials") for run in runs)
+    side_by_side = two_runs and against is None and question == Question()
     reference = runs[:1] if side_by_side else ()
     if against is not None:
         of_reference = {run.path.resolve() for run in find_runs([against])[0]}

@@ -49,11 +49,16 @@ def print_comparison(
         if comparison.measures is not None:
             _print_measures(console, comparison, see)
         else:
-            print_summary(console, summary, see)
+            print_summary(console, summary, see, _others(summary, see))
         print_effects(console, comparison.effects, summary.metric, see)
         if comparison.measures is None and (line := agreement_sentence(comparison.agreement, summary)):
             say(console, line)
     print_sources(console, summary, runs)
+
+
+def _others(summary: Summary, see: str) -> str:
+    """How to see the groups that a table doesn't show."""
+    return f"--top {summary.grouping.size}, --where or {see}"
 
 
 def agreement_sentence(found: Agreement, summary: Summary) -> str | None:
@@ -97,7 +102,7 @@ def _print_measures(console: Console, comparison: Comparison, see: str) -> None:
         columns.append(Column("95 %", [interval_cell(mean) for mean in means], 300 - rank, f"{name}'s interval"))
     say(console, f"what is recorded more than once: at {record_name(summary)}", "dim")
     print_columns(console, columns, see)
-    print_left_out(console, summary, see)
+    print_left_out(console, summary, _others(summary, see))
     print_losses(console, summary, see)
 
 
@@ -105,7 +110,7 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
     summary, layers = comparison.summary, comparison.layers
     assert layers is not None  # noqa: S101
     rows = [row for place in summary.places for row in layers.rows_of(place)]
-    shown = rows if summary.shown is not None else rows[: 2 * MOST_ROWS]
+    shown = rows[: 2 * MOST_ROWS] if summary.top is None else rows
     say(console, f"layer by layer at {record_name(summary)}, layer 1 nearest the input", "bold")
     columns = key_columns(summary.keys, [summary.grouping.settings[int(layers.group[row])] for row in shown])
     columns.append(Column("layer", [str(layers.layer[row]) for row in shown]))

@@ -48,13 +48,14 @@ _STYLES = {
 _INFO_SHOWN = ("gradlab", "torch", "device", "start")
 
 
-def print_summary(console: Console, summary: Summary, see: str = "--json") -> None:
+def print_summary(console: Console, summary: Summary, see: str = "--json", see_groups: str = "") -> None:
     """Draw the summary table of one or more runs, and under it what the table can't say.
 
     Args:
         console: where to; a narrow terminal gets fewer columns and a line that names the others.
         summary: what `gradlab.analysis.summary` made.
         see: the option that shows everything.
+        see_groups: the options that show more groups; `see` if there are no others.
     """
     if not summary.groups:
         say(console, "no finished trials")
@@ -66,21 +67,21 @@ def print_summary(console: Console, summary: Summary, see: str = "--json") -> No
     shown = print_columns(console, _columns(summary, places, scale, ascii_only), see)
     if any(column.header == _STRIP for column in shown):
         say(console, _legend(scale, record_name(summary), ascii_only))
-    print_left_out(console, summary, see)
+    print_left_out(console, summary, see_groups or see)
     print_losses(console, summary, see)
     _print_advice(console, summary, see)
 
 
 def rows_shown(summary: Summary) -> int:
     """How many groups a table shows: those that were asked for, or as many as a person reads."""
-    return len(summary.groups) if summary.shown is not None else MOST_ROWS
+    return MOST_ROWS if summary.top is None else summary.top
 
 
 def print_left_out(console: Console, summary: Summary, see: str) -> None:
     """Say how many groups the table doesn't show."""
     total, shown = summary.grouping.size, min(len(summary.groups), rows_shown(summary))
     if shown < total:
-        say(console, f"{shown} of {total} groups shown; --top {total}, --where or {see} shows others", "dim")
+        say(console, f"{shown} of {total} groups shown; the others with {see}", "dim")
 
 
 def record_name(summary: Summary) -> str:

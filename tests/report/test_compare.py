@@ -86,7 +86,7 @@ def test_effects_and_theory_in_words(runs):
 def test_many_groups_are_counted_where_they_are_not_shown(tmp_path):
     run = make_run(tmp_path, [sweep("a", range(2, MOST_ROWS + 7))])
     text = draw(compare_runs([run], Question()), [run])
-    assert f"{MOST_ROWS} of {MOST_ROWS + 5} groups shown; --top {MOST_ROWS + 5}" in text
+    assert f"{MOST_ROWS} of {MOST_ROWS + 5} groups shown; the others with --top {MOST_ROWS + 5}, --where or" in text
     assert "groups shown" not in draw(compare_runs([run], Question(top=MOST_ROWS + 5)), [run])
     assert f"5 of {MOST_ROWS + 5} groups shown" in draw(compare_runs([run], Question(top=5)), [run])
     assert len(rows_of(comparison_csv(compare_runs([run], Question())))) == MOST_ROWS + 5
