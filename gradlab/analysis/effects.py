@@ -20,6 +20,9 @@ from gradlab.store.reading import Trials
 SIGNIFICANT = 0.05
 """Where a p-value, times the number of differences looked at, is below this, an effect is called clear."""
 
+MOST_PRODUCTS = 400
+"""Two factors with more pairs of levels than this are not asked for an interaction: it would be one of thousands."""
+
 MEASURES = ("decay", "dead_fraction", "metric")
 """The measures whose effects are shown unless others are asked for."""
 
@@ -105,7 +108,7 @@ class MeasureEffects:
         measure: its name.
         geometric: whether differences are those of log10.
         factors: those with the largest share first.
-        interaction: the strongest; None where no two factors are crossed.
+        interaction: the strongest; None where no two factors are crossed, or have too many levels.
         left_out: trials whose value is unknown, 0 (of a geometric mean) or infinite.
         trials: all of them.
         notes: on factors without effects.
@@ -165,7 +168,9 @@ class _Layout:
     def crossed(self) -> dict[tuple[int, int], Design]:
         """The design with the products of each pair of factors."""
         pairs = itertools.combinations(range(len(self.factors)), 2)
-        return {pair: self.design.crossed(*pair) for pair in pairs}
+        sizes = [len(factor.levels) - 1 for factor in self.factors]
+        few = [(one, other) for one, other in pairs if sizes[one] * sizes[other] <= MOST_PRODUCTS]
+        return {pair: self.design.crossed(*pair) for pair in few}
 
 
 def _effects_on(measure: Measure, layout: _Layout, cells: Cells, by: Sequence[str] | None) -> MeasureEffects:
