@@ -72,9 +72,9 @@ class Cells:
 
         Trials of one seed share their minibatches, and often their weights, in every cell, so seeds are what varies
         independently: the residuals of one seed are added up before they are squared (a cluster-robust variance,
-        Liang & Zeger 1986), each residual corrected for its cell's own mean, and the degrees of freedom are Bell &
-        McCaffrey's (2002). With every seed in every cell this is the t interval of the differences seed by seed, with
-        seeds of their own in two cells it is Welch's with a common variance's degrees of freedom. A cell of one trial
+        Liang & Zeger 1986), each residual corrected for its cell's own mean. The degrees of freedom are Bell &
+        McCaffrey's (2002), each cell with its own variance. With every seed in every cell this is the t interval of
+        the differences seed by seed, with seeds of their own in two cells it is Welch's (1947). A cell of one trial
         gets the mean variance of the others.
 
         Args:
@@ -90,12 +90,18 @@ class Cells:
         residual = self.response - self.means[self.cell]
         scale = np.where(repeated, weights / np.sqrt(np.maximum(count * (count - 1), 1)), 0.0)
         of_seed = np.bincount(self.seed, scale[self.cell] * residual)
-        variance = float(of_seed @ of_seed)
+        variance, spread = float(of_seed @ of_seed), self._variances
         if not repeated.all():
-            within = np.bincount(self.cell, np.square(residual), self.size)[repeated].sum()
-            pooled = within / (count[repeated] - 1).sum()
+            pooled = (spread * (count - 1))[repeated].sum() / (count[repeated] - 1).sum()
             variance += pooled * float(np.square(weights[~repeated]).sum())
-        return _interval(value, _or_nothing(math.sqrt(variance), nothing), self._freedom(np.square(scale)))
+        error = _or_nothing(math.sqrt(variance), nothing)
+        return _interval(value, error, self._freedom(np.square(scale) * spread) if error > 0 else 1.0)
+
+    @cached_property
+    def _variances(self) -> Reals:
+        """`[cell]`, between the trials of each; 0 for a single one."""
+        squares = np.bincount(self.cell, np.square(self.response - self.means[self.cell]), self.size)
+        return np.asarray(squares / np.maximum(self.count - 1, 1), np.float64)
 
     @cached_property
     def _by_seed(self) -> Any:
@@ -110,7 +116,7 @@ class Cells:
         return coo_array((np.ones(len(self.cell)), (self.cell, self.seed)), shape=shape).tocsr()
 
     def _freedom(self, weight: Reals) -> float:
-        """Degrees of freedom: (tr A)^2 / tr A^2, A the covariance of the seeds' sums were all trials alike.
+        """Degrees of freedom: (tr A)^2 / tr A^2, A the covariance of the seeds' sums were trials independent.
 
         A = diag(d) - T' K T, with T the trials of each cell and seed, d = T' weight, K = diag(weight / count). Its
         square is had over seeds or over cells, whichever are fewer.
