@@ -1,0 +1,37 @@
+"""What a trial's folder is called in another tool: by what tells the trial from others, safe as a file's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_LENGTH = 120
+"""Characters of a name: below what any file system allows, and still legible in a list."""
+_ID_LENGTH = 8
+"""Characters of a trial's id that a name shows at least."""
+
+
+def log_directories(trials: Sequence[Mapping[str, Any]], varying: Sequence[str]) -> dict[str, str]:
+    """Trial id -> a name such as `depth=10,activation=relu,seed=0,4863c0eb`; no two are the same.
+
+    Args:
+        trials: rows of the trials table.
+        varying: the columns that tell trials apart, beside their seed.
+    """
+    ids = [_safe(trial["trial_id"]) for trial in trials]
+    length = _ID_LENGTH
+    while length < max(map(len, ids)) and len({name[:length] for name in ids}) < len(ids):
+        length += 1
+    return {trial["trial_id"]: _name(trial, varying, name[:length]) for trial, name in zip(trials, ids, strict=True)}
+
+
+def _name(trial: Mapping[str, Any], varying: Sequence[str], short_id: str) -> str:
+    settings = ",".join(_safe(f"{column}={trial[column]}") for column in varying if trial[column] is not None)
+    end = f"seed={trial['seed']},{short_id}"
+    return f"{settings[: MAX_LENGTH - len(end) - 1]},{end}" if settings else end
+
+
+def _safe(text: str) -> str:
+    """Text with nothing in it that a file system or a shell would take for something else."""
+    return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-")
