@@ -18,7 +18,7 @@ from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
 from gradlab.analysis.measures import Measure, geometric, standard_measures
 from gradlab.analysis.recorded import check_recorded
 from gradlab.analysis.summary import Summary, summarise
-from gradlab.analysis.where import parse_where
+from gradlab.analysis.where.condition import parse_where
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials, read_trials

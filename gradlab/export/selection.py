@@ -9,7 +9,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gradlab.analysis.where import parse_where
+from gradlab.analysis.where.condition import parse_where
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import parts_of

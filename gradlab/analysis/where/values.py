@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from gradlab.analysis.diagnosis import DIAGNOSES
-from gradlab.analysis.where_columns import Flags, Kind, Values, read_column, shortened, unknown_column, unknown_text
-from gradlab.analysis.where_nodes import (
+from gradlab.analysis.where.columns import Flags, Kind, Values, read_column, shortened, unknown_column, unknown_text
+from gradlab.analysis.where.nodes import (
     Arithmetic,
     Column,
     Comparison,
@@ -30,7 +30,7 @@ from gradlab.analysis.where_nodes import (
     Span,
     is_null,
 )
-from gradlab.analysis.where_syntax import fault
+from gradlab.analysis.where.syntax import fault
 from gradlab.errors import UsageError
 
 _OUTCOMES = {"status": ("completed", "diverged", "failed"), "diagnosis": DIAGNOSES}

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradlab.analysis.where import parse_where
-from tests.analysis.where_language import CONDITIONS, ROWS, table
+from gradlab.analysis.where.condition import parse_where
+from tests.analysis.where.language import CONDITIONS, ROWS, table
 
 
 @settings(deadline=None, max_examples=400)

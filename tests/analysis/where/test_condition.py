@@ -5,7 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from gradlab.analysis.where import parse_where
+from gradlab.analysis.where.condition import parse_where
 from gradlab.errors import UsageError
 from gradlab.store.tables import schema
 from tests.store.synthetic import FakeTrial

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gradlab.analysis.where_nodes import Node, columns_of
-from gradlab.analysis.where_syntax import read_condition
-from gradlab.analysis.where_values import satisfied
+from gradlab.analysis.where.nodes import Node, columns_of
+from gradlab.analysis.where.syntax import read_condition
+from gradlab.analysis.where.values import satisfied
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from gradlab.analysis.where_nodes import (
+from gradlab.analysis.where.nodes import (
     Arithmetic,
     Column,
     Comparison,

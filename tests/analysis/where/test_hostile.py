@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradlab.analysis.where import parse_where
-from gradlab.analysis.where_syntax import MAX_DEPTH, MAX_LENGTH
+from gradlab.analysis.where.condition import parse_where
+from gradlab.analysis.where.syntax import MAX_DEPTH, MAX_LENGTH
 from gradlab.errors import UsageError
-from tests.analysis.where_language import CONDITIONS
+from tests.analysis.where.language import CONDITIONS
 
 TRIALS = pd.DataFrame(
     {

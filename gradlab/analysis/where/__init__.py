@@ -1,0 +1,1 @@
+"""Conditions on trials: a small expression language that is read, never run."""
