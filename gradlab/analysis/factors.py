@@ -80,9 +80,11 @@ def group_trials(trials: pd.DataFrame, by: Sequence[str] | None = None) -> Group
     order = np.lexsort([factors[name].codes[first] for name in reversed(varying)] or [first])
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    columns = [[levels.values[code] for code in levels.codes[first[order]].tolist()] for levels in factors.values()]
-    settings = tuple(dict(zip(factors, row, strict=True)) for row in zip(*columns, strict=True))
-    return Grouping(place[codes], settings, varying)
+    columns = {name: levels.codes[first[order]].tolist() for name, levels in factors.items()}
+    settings = [
+        {name: factors[name].values[codes[group]] for name, codes in columns.items()} for group in range(len(order))
+    ]
+    return Grouping(place[codes], tuple(settings), varying)
 
 
 @dataclass(frozen=True)
