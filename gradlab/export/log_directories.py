@@ -20,9 +20,8 @@ def log_directories(trials: Sequence[Mapping[str, Any]], varying: Sequence[str])
         varying: the columns that tell trials apart, beside their seed.
     """
     ids = [_safe(trial["trial_id"]) for trial in trials]
-    length = _ID_LENGTH
-    while length < max(map(len, ids)) and len({name[:length] for name in ids}) < len(ids):
-        length += 1
+    longest = max(map(len, ids), default=0)
+    length = next((n for n in range(_ID_LENGTH, longest) if len({name[:n] for name in ids}) == len(ids)), longest)
     return {trial["trial_id"]: _name(trial, varying, name[:length]) for trial, name in zip(trials, ids, strict=True)}
 
 
@@ -34,4 +33,4 @@ def _name(trial: Mapping[str, Any], varying: Sequence[str], short_id: str) -> st
 
 def _safe(text: str) -> str:
     """Text with nothing in it that a file system or a shell would take for something else."""
-    return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-")
+    return re.sub(r"[^\w.=+-]+", "-", text, flags=re.ASCII).strip("-.")
