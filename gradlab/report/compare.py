@@ -122,7 +122,9 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
         columns.append(Column("95 %", [interval_cell(mean) for mean in means], 90 - rank, f"{name}'s interval"))
     print_columns(console, columns, see)
     if len(shown) < len(rows):
-        say(console, f"{len(shown)} of {len(rows)} rows shown; --top, --where or {see} shows others", "dim")
+        say(console, f"{len(shown)} of {len(rows)} rows shown; the others with {_others(summary, see)}", "dim")
+    elif summary.top is not None:
+        print_left_out(console, summary, _others(summary, see))
     print_losses(console, summary, see)
 
 
