@@ -11,6 +11,9 @@ from scipy.stats import beta
 
 from gradlab.analysis.contrasts import Cells, Design
 from gradlab.analysis.estimates import geometric_means, means
+from gradlab.analysis.factors import Grouping
+from gradlab.analysis.measures import Measure
+from gradlab.analysis.pooled import pooled
 
 SEEDS = 5
 
@@ -95,11 +98,27 @@ def contrasts(
     return held / repeats
 
 
+def pooled_groups(repeats: int, random: np.random.Generator, draw: Draw) -> float:
+    """Coverage of the mean of a group of six unlike networks, as `--by` makes them, of seeds that all of them share."""
+    networks, truth = np.repeat(np.arange(6), SEEDS), random.normal(size=6)
+    together = Grouping(np.zeros(6 * SEEDS, np.int64), ({},), ())
+    apart = Grouping(networks, tuple({"network": number} for number in range(6)), ("network",))
+    seeds, held = np.tile(np.arange(SEEDS), 6), 0
+    for _ in range(repeats):
+        measure = Measure("made up", (truth[:, None] + draw(random, 6)).ravel())
+        (found,) = pooled(measure, together, apart, seeds)
+        held += found.low <= truth.mean() <= found.high
+    return held / repeats
+
+
 PAIR = np.array([[0], [1]])
 
 CASES: dict[str, Callable[[int, np.random.Generator], float]] = {
     "mean of a group": group_means,
     "geometric mean of a group": group_geometric_means,
+    "mean of a group of networks, seeds that agree by 90 %": lambda n, random: pooled_groups(
+        n, random, correlated(0.9)
+    ),
     "effect, shared seeds": contrasts,
     "effect, shared seeds that agree by 90 %": lambda n, random: contrasts(n, random, draw=correlated(0.9)),
     "effect, seeds of their own": lambda n, random: contrasts(n, random, own_seeds=True),
@@ -132,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20_000)
     for name, share, low, high in measured(parser.parse_args().repeats):
-        print(f"{name:40} {100 * share:.1f} %  ({100 * low:.1f} to {100 * high:.1f})")
+        print(f"{name:54} {100 * share:.1f} %  ({100 * low:.1f} to {100 * high:.1f})")
 
 
 if __name__ == "__main__":

@@ -152,7 +152,8 @@ def _difference(
         return Difference(None), identical
     compact = np.unique(seeds[members], return_inverse=True)[1].reshape(-1)
     cells = Cells(cell, compact, measure.numbers[members], 2)
-    return cells.difference(np.array([-1.0, 1.0])), identical
+    found = cells.difference(np.array([-1.0, 1.0]))
+    return (found if cells.count.min() > 1 else Difference(found.value)), identical
 
 
 def _pairs(measure: Measure, members: Any, seeds: Any) -> list[tuple[int, float]]:
@@ -184,11 +185,15 @@ def _verdict(one: Mean | GeometricMean, other: Mean | GeometricMean, identical: 
         zero = one.log10 == -np.inf, other.log10 == -np.inf
         if zero[0] != zero[1] and None not in (one.log10, other.log10):
             return "differs"
-        unknown = one.log10 is None and other.log10 is None
+        unknown = (one.log10 is None and other.log10 is None) or (one.zeros != other.zeros and not _small(p))
     else:
         unknown = one.count == 0 and other.count == 0
     if unknown:
         return "unknown"
     if identical:
         return "identical"
-    return "unknown" if p is None else "differs" if p < SIGNIFICANT else "alike"
+    return "unknown" if p is None else "differs" if _small(p) else "alike"
+
+
+def _small(p: float | None) -> bool:
+    return p is not None and p < SIGNIFICANT

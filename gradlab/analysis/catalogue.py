@@ -51,11 +51,7 @@ def chosen_measures(patterns: Sequence[str], trials: Trials, when: When | None) 
     Raises:
         UsageError: a pattern that names nothing.
     """
-    spoken: dict[str, tuple[str, ...]] = {name: (name,) for name in (*_OF_TRIALS, *_OF_STEPS)}
-    spoken |= {name + end: (name, name + end) for name in STATISTICS for end in (_FIRST, _LAST)}
-    # saturated_fraction is a share of all hidden units first, a layer's only with `.first` or `.last`.
-    spoken |= {"saturated_fraction" + end: ("saturated_fraction" + end,) for end in (_FIRST, _LAST)}
-    names = _matching(patterns, spoken)
+    names = _matching(patterns, _calls())
     found = {name: reals(trials.frame[name]) for name in names if name in _OF_TRIALS}
     measures = {name: Measure(name, Logs.of(values) if _OF_TRIALS[name] else values) for name, values in found.items()}
     at = "first" if when is None else when
@@ -66,6 +62,19 @@ def chosen_measures(patterns: Sequence[str], trials: Trials, when: When | None) 
             measures[name] = Measure(name, Logs.of(values) if _OF_STEPS[name] else values)
     measures |= _of_layers(names, trials, at, when)
     return tuple(measures[name] for name in names)
+
+
+def statistics_of_trials() -> set[str]:
+    """Every name under which `chosen_measures` finds a statistic."""
+    return {call for calls in _calls().values() for call in calls}
+
+
+def _calls() -> dict[str, tuple[str, ...]]:
+    """Statistic -> the names under which it is found."""
+    calls: dict[str, tuple[str, ...]] = {name: (name,) for name in (*_OF_TRIALS, *_OF_STEPS)}
+    calls |= {name + end: (name, name + end) for name in STATISTICS for end in (_FIRST, _LAST)}
+    # saturated_fraction is a share of all hidden units first, a layer's only with `.first` or `.last`.
+    return calls | {"saturated_fraction" + end: ("saturated_fraction" + end,) for end in (_FIRST, _LAST)}
 
 
 def _of_layers(names: Sequence[str], trials: Trials, at: When, when: When | None) -> dict[str, Measure]:

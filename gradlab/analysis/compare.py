@@ -10,10 +10,10 @@ import numpy as np
 
 from gradlab.analysis.against import Against, beside
 from gradlab.analysis.agreement import Agreement, agreement
-from gradlab.analysis.catalogue import chosen_measures, layer_statistics
+from gradlab.analysis.catalogue import chosen_measures, layer_statistics, statistics_of_trials
 from gradlab.analysis.effects import MEASURES, MeasureEffects, effects
 from gradlab.analysis.estimates import GeometricMeans, Means
-from gradlab.analysis.factors import factor_columns, group_trials, rank
+from gradlab.analysis.factors import factor_columns, rank
 from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
 from gradlab.analysis.measures import Measure, geometric, standard_measures
 from gradlab.analysis.recorded import check_recorded
@@ -92,14 +92,17 @@ def compare_runs(
     Raises:
         UsageError: the question can't be answered; the message says why.
     """
-    trials = _chosen(read_trials(runs), question)
+    trials = read_trials(runs)
+    if not len(trials.frame) and any(run.parts("trials") for run in runs):
+        raise UsageError("no trials can be read:" + "".join(f"\n  {reason}" for reason in trials.skipped))
+    trials = _chosen(trials, question)
     summary = summarise(trials, question.by, question.step)
     notes = check_recorded(trials, summary.measured.layers.rows, question.step)
     measures = None
     if question.metrics is not None and not question.layers:
         measures = chosen_measures(question.metrics, trials, question.step)
-    estimates = {one.name: one.over_seeds(summary.grouping) for one in measures or ()}
-    summary = _arranged(summary, estimates, question)
+    estimates = {one.name: summary.estimate(one) for one in measures or ()}
+    summary = _arranged(summary, estimates | _sorting(summary, estimates, question), question)
     layers = None
     if question.layers:
         statistics = layer_statistics(question.metrics)
@@ -107,13 +110,15 @@ def compare_runs(
             trials, summary.grouping, "first" if question.step is None else question.step, statistics
         )
     responses = measures or [summary.measured.measures[name] for name in MEASURES]
-    full = summary.grouping if question.by is None else group_trials(trials.frame)
+    at_first, nothing = question.by is None and question.step in (None, "first", 0), Agreement(0, 0)
     measured, predicted = summary.measured.decay, summary.measured.predicted_decay
     against = _against(trials, runs, reference, question) if reference else ()
     return Comparison(
         summary,
-        effects(trials, full, responses, question.by),
-        agreement(geometric(measured, summary.grouping), geometric(predicted, summary.grouping), summary.places),
+        effects(trials, summary.networks, responses, question.by),
+        agreement(geometric(measured, summary.grouping), geometric(predicted, summary.grouping), summary.places)
+        if at_first
+        else nothing,
         measures,
         estimates,
         layers,
@@ -151,6 +156,19 @@ def _arranged(summary: Summary, estimates: Mapping[str, Means | GeometricMeans],
         else:
             raise _unknown("--sort", name, [*summary.varying, *known])
     return replace(summary, order=tuple(order), top=question.top)
+
+
+def _sorting(
+    summary: Summary, estimates: Mapping[str, Means | GeometricMeans], question: Question
+) -> dict[str, Means | GeometricMeans]:
+    """The statistics that groups are sorted by and that nothing else asked for."""
+    shown = {measure.name for measure in summary.measured.measures.values()} | {*summary.varying, *estimates}
+    names = {key.removeprefix("-") for key in question.sort} - shown - set(summary.estimates)
+    found = {}
+    for name in names & statistics_of_trials():
+        (measure, *_) = chosen_measures((name,), summary.trials, question.step)
+        found[name] = summary.estimate(measure)
+    return found
 
 
 def _values(estimates: Means | GeometricMeans) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

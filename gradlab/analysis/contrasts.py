@@ -98,6 +98,25 @@ class Cells:
         return _interval(value, error, self._freedom(np.square(scale) * spread) if error > 0 else 1.0)
 
     @cached_property
+    def scaled_residuals(self) -> Reals:
+        """`[cell, column]`: the sum of squares of a weighted sum over cells, over columns, estimates its variance.
+
+        A column is a seed; where there are many, seeds of a cell are taken for independent of other cells', a column
+        for each place in a cell.
+        """
+        residual = self.response - self.means[self.cell]
+        column = self.seed
+        if column.max(initial=-1) >= _FEW_SEEDS:
+            order = np.argsort(self.cell, kind="stable")
+            starts = np.concatenate([[0], np.cumsum(self.count)[:-1]])
+            column = np.empty_like(order)
+            column[order] = (np.arange(len(order)) - starts[self.cell[order]]) % _FEW_SEEDS
+        found = np.zeros((self.size, int(column.max(initial=-1)) + 1))
+        scale = np.sqrt(np.maximum(self.count * (self.count - 1), 1))
+        np.add.at(found, (self.cell, column), residual / scale[self.cell])
+        return found
+
+    @cached_property
     def _variances(self) -> Reals:
         """`[cell]`, between the trials of each; 0 for a single one."""
         squares = np.bincount(self.cell, np.square(self.response - self.means[self.cell]), self.size)
@@ -126,14 +145,15 @@ class Cells:
             covariance = np.diag(counts.T @ weight) - counts.T @ (
                 (weight / np.maximum(self.count, 1))[:, None] * counts
             )
-            return float(np.trace(covariance) ** 2 / np.square(covariance).sum())
+            square = float(np.square(covariance).sum())
+            return float(np.trace(covariance) ** 2 / square) if square > 0 else 1.0
         d = counts.T @ weight
         scaled = counts.multiply(np.sqrt(weight / np.maximum(self.count, 1))[:, None]).tocsr()
         diagonal = scaled.power(2).sum(axis=0)
         inner = scaled.T @ scaled if counts.shape[1] <= counts.shape[0] else scaled @ scaled.T
         trace = float(d.sum() - diagonal.sum())
         square = float(d @ d - 2 * d @ diagonal + inner.power(2).sum())
-        return trace**2 / square
+        return trace**2 / square if square > 0 else 1.0
 
 
 def _or_nothing(value: float, nothing: float) -> float:

@@ -64,9 +64,21 @@ class FactorEffect:
 
     @property
     def largest(self) -> LevelEffect | None:
-        """The level that differs the most."""
+        """The level that differs the most, of those that clearly do if any does."""
         known = [level for level in self.levels if level.difference.value is not None]
-        return max(known, key=lambda level: abs(level.difference.value or 0.0), default=None)
+        judged = [level for level in known if level.difference.p is not None]
+        clear = [level for level in judged if (level.difference.p or 0.0) * len(judged) < SIGNIFICANT]
+        return max(clear or known, key=lambda level: abs(level.difference.value or 0.0), default=None)
+
+    @property
+    def judged(self) -> bool:
+        """Whether some level's difference has an interval."""
+        return any(level.difference.p is not None for level in self.levels)
+
+    @property
+    def known(self) -> bool:
+        """Whether some level can be told apart from those of other factors."""
+        return any(level.difference.value is not None for level in self.levels)
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Interaction:
         other: the other, at level `here` and at `there`.
         effect_here: what the move does to the measure where `other` is `here`; `effect_there` likewise.
         difference: the second less the first.
-        p: of no difference, times the number of such differences between the two factors; None without an interval.
+        p: of no difference, times the number of such differences between any two factors; None without an interval.
         share: of the variance between the cells' means that both factors have beyond their own effects.
     """
 
@@ -160,7 +172,9 @@ class _Layout:
 
     @classmethod
     def of(cls, grouping: Grouping, groups: Any) -> _Layout:
-        factors, notes = factors_of([grouping.settings[group] for group in groups], grouping.varying)
+        # Runs of the same settings are further trials of the same cell, unless nothing else varies.
+        names = [name for name in grouping.varying if name != "run"] or grouping.varying
+        factors, notes = factors_of([grouping.settings[group] for group in groups], names)
         levels = np.stack([f.codes for f in factors], axis=1) if factors else np.zeros((len(groups), 0), np.int64)
         return cls(factors, tuple(notes), Design.of(levels, [len(f.levels) for f in factors]))
 
@@ -194,30 +208,30 @@ class _Shares:
     """How much of the cells' means a design explains, beyond what chance between seeds would."""
 
     def __init__(self, cells: Cells) -> None:
-        count, means = cells.count, cells.means
-        self._means = means - means.mean()
-        self._total = float(self._means @ self._means)
-        degrees = (count - 1).sum()
-        squares = np.square(cells.response - means[cells.cell]).sum()
-        self._noise = float(squares / degrees * (1 / count).mean()) if degrees > 0 else 0.0
+        means = cells.means - cells.means.mean()
+        self._total = float(means @ means)
+        self._responses = np.column_stack([means, cells.scaled_residuals])
 
     def of(self, design: Design, columns: Sequence[int]) -> float:
-        """The share that these columns add to the others of a design, between 0 and 1."""
+        """The share that these columns add to the others of a design, between 0 and 1.
+
+        What chance would explain is what they explain of each seed's residuals, as in a difference's variance.
+        """
         if self._total == 0:
             return 0.0
         rest = np.setdiff1d(np.arange(design.matrix.shape[1]), columns)
-        product = design.matrix.T @ self._means
-        more, rank = _explained(design.gram, product)
-        fewer, less = _explained(design.gram[np.ix_(rest, rest)], product[rest])
-        return min(1.0, max(0.0, (more - fewer - (rank - less) * self._noise) / self._total))
+        product = design.matrix.T @ self._responses
+        more, fewer = _explained(design.gram, product), _explained(design.gram[np.ix_(rest, rest)], product[rest])
+        added = more - fewer
+        return min(1.0, max(0.0, float(added[0] - added[1:].sum()) / self._total))
 
 
-def _explained(gram: Reals, product: Reals) -> tuple[float, int]:
-    """The sum of squares of a least-squares fit, and how many columns count in it."""
+def _explained(gram: Reals, product: Reals) -> Reals:
+    """`[response]`, the sum of squares of a least-squares fit."""
     values, vectors = np.linalg.eigh(gram)
     kept = values > values.max() * len(values) * 10 * np.finfo(np.float64).eps
     along = vectors[:, kept].T @ product
-    return float((np.square(along) / values[kept]).sum()), int(kept.sum())
+    return np.asarray((np.square(along) / values[kept][:, None]).sum(axis=0), np.float64)
 
 
 def _factor_effect(f: int, factors: list[Factor], design: Design, cells: Cells, shares: _Shares) -> FactorEffect:
@@ -238,14 +252,15 @@ def _strongest(
     crossed: dict[tuple[int, int], Design], factors: list[Factor], cells: Cells, shares: _Shares
 ) -> Interaction | None:
     shared = [(shares.of(both, list(both.products.values())), pair) for pair, both in crossed.items()]
+    every = sum(len(both.products) for both in crossed.values())
     for share, pair in sorted(shared, key=lambda item: -item[0]):
-        if found := _interaction(*pair, factors, crossed[pair], cells, share):
+        if found := _interaction(*pair, factors, crossed[pair], cells, share, every):
             return found
     return None
 
 
 def _interaction(
-    mover: int, other: int, factors: list[Factor], design: Design, cells: Cells, share: float
+    mover: int, other: int, factors: list[Factor], design: Design, cells: Cells, share: float, every: int
 ) -> Interaction | None:
     """The largest difference between two moves away from the first levels of both factors, a clear one if any is."""
     candidates = []
@@ -256,10 +271,7 @@ def _interaction(
             candidates.append((cells.difference(weights), cells.difference(here).value or 0.0, end, there))
     if not candidates:
         return None
-    corrected = [(one[0].p, len(candidates)) for one in candidates]
-    clear = [
-        one for one, (p, many) in zip(candidates, corrected, strict=True) if p is not None and p * many < SIGNIFICANT
-    ]
+    clear = [one for one in candidates if one[0].p is not None and one[0].p * every < SIGNIFICANT]
     difference, here_effect, end, there = max(clear or candidates, key=lambda one: abs(one[0].value or 0.0))
     return Interaction(
         mover=factors[mover].name,
@@ -271,6 +283,6 @@ def _interaction(
         effect_here=here_effect,
         effect_there=here_effect + (difference.value or 0.0),
         difference=difference,
-        p=None if difference.p is None else min(1.0, difference.p * len(candidates)),
+        p=None if difference.p is None else min(1.0, difference.p * every),
         share=share,
     )

@@ -18,6 +18,9 @@ from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import TRIAL_COLUMNS
 from gradlab.store.tables import TRIALS
 
+_NEUTRAL = {"none", "pytorch_default", "sgd"}
+"""Names of what a network has where nothing was chosen: they stand first."""
+
 _ACTIVATION_ORDER = {name: place for place, name in enumerate(ACTIVATIONS)}
 
 
@@ -123,10 +126,11 @@ def plain_cell(value: Any, column: str = "") -> Any:
 
 
 def rank(value: Any) -> tuple[int, float, str]:
-    """A place for a value of any type: nothing, then numbers, then names, activations in their own order."""
+    """A place for a value of any type: nothing, numbers, names; of these neutral ones first, activations in order."""
     if value is None:
         return (0, 0.0, "")
     if isinstance(value, bool | int | float):
         return (1, float(value), "")
     name = str(value)
-    return (2, float(_ACTIVATION_ORDER.get(name.split("(")[0], len(_ACTIVATION_ORDER))), name)
+    neutral = -1 if name in _NEUTRAL else len(_ACTIVATION_ORDER)
+    return (2, float(_ACTIVATION_ORDER.get(name.split("(")[0], neutral)), name)

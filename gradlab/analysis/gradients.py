@@ -47,6 +47,8 @@ class Logs:
         the count of non-finite entries tell these apart. The plain column alone would be 0 below 1e-308.
         """
         logs, plain = columns[f"log10_{name}"], columns[name]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.where(np.isnan(logs) & np.isfinite(plain) & (plain > 0), np.log10(plain), logs)
         broken, known = columns["non_finite"] > 0, np.isfinite(logs)
         return cls(logs, ~known & (plain == 0), ~known & (np.isinf(plain) | (np.isnan(plain) & broken)))
 

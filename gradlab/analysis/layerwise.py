@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from gradlab.analysis.estimates import Codes, GeometricMean, GeometricMeans, Mean, Means, geometric_means, means
+from gradlab.analysis.estimates import (
+    Codes,
+    GeometricMean,
+    GeometricMeans,
+    Mean,
+    Means,
+    Reals,
+    geometric_means,
+    means,
+)
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
 from gradlab.analysis.gradients import Logs
 from gradlab.errors import UsageError
@@ -131,11 +140,18 @@ def layer_estimates(
         keys // width,
         keys % width,
         [plain_cell(name) for name in records.columns["name"][first]],
-        [plain_cell(units, "width") for units in records.columns["units"][first]],
+        _units(records.columns["units"], codes, first),
         estimates,
         steps,
         records.skipped,
     )
+
+
+def _units(units: Reals, codes: Codes, first: Codes) -> list[int | None]:
+    """`[row]`, how many units the layer has; None where that differs between trials."""
+    found = [plain_cell(value, "width") for value in units[first]]
+    unlike = set(codes[units != units[first][codes]].tolist())
+    return [None if place in unlike else value for place, value in enumerate(found)]
 
 
 def layer_tables(trials: Trials) -> tuple[tuple[LayerTable, ...], tuple[Skipped, ...]]:

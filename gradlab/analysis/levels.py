@@ -24,7 +24,7 @@ class Factor:
 
     Attributes:
         name: the column, or several that always change together.
-        levels: what each level is, the lowest or first-named first: a value, or values of several columns.
+        levels: what each level is, the lowest or most neutral first, nothing last; several columns' joined.
         codes: `[cell]`, the level of each.
     """
 
@@ -57,7 +57,7 @@ def factors_of(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> t
 
 
 def _factor(name: str, values: list[Any]) -> Factor:
-    distinct = sorted(set(values), key=rank)
+    distinct = sorted(set(values), key=lambda value: (value is None, rank(value)))
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct)
     if numbers and len(distinct) > MANY_LEVELS:
         return _quarters(name, np.array(values, np.float64), distinct)

@@ -124,7 +124,7 @@ def standard_measures(trials: Trials, when: When | None = None) -> Measured:
     logs = {
         "first_grad_norm": layers.logs_at(layers.weight_grad, layers.is_first),
         "last_grad_norm": layers.logs_at(layers.weight_grad, layers.is_last_hidden),
-        "decay": layers.decay(),
+        "decay": layers.decay() if when not in (None, "first") else _with_table(layers, trials),
         "predicted_decay": Logs.of(reals(frame["predicted_gradient_decay"])),
     }
     names = _NAMES | (_AT_THE_END if when is None else _AT_A_STEP)
@@ -139,6 +139,9 @@ def per_trial(records: Records, column: str, trials: int) -> Reals:
     return found
 
 
-def has_record(records: Records, trials: int) -> Flags:
-    """`[trial]`, whether the trial has a record there."""
-    return np.bincount(records.trial, minlength=trials) > 0
+def _with_table(layers: LayerRecords, trials: Trials) -> Logs:
+    """`[trial]`, gradient_decay at step 0: what the trials table says where there are no rows of layers."""
+    found, table = layers.decay(), Logs.of(reals(trials.frame["gradient_decay"]))
+    bare = np.bincount(layers.rows.trial, minlength=len(trials.frame)) == 0
+    pairs = ((table.logs, found.logs), (table.zero, found.zero), (table.not_finite, found.not_finite))
+    return Logs(*(np.where(bare, one, other) for one, other in pairs))

@@ -16,7 +16,8 @@ from gradlab.analysis.estimates import Codes, GeometricMeans, Means, geometric_m
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
 from gradlab.analysis.gradients import LayerRecords, Logs
 from gradlab.analysis.group import Group, Profile
-from gradlab.analysis.measures import Measured, standard_measures
+from gradlab.analysis.measures import Measure, Measured, standard_measures
+from gradlab.analysis.pooled import pooled
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials, read_trials
 from gradlab.store.records import When
@@ -50,6 +51,7 @@ class Summary:
         grouping: which trials belong together.
         measured: the numbers of these trials.
         when: the record that was asked for; None is step 0 for the gradient and the end of training for all else.
+        by: the columns that make groups; all factors if None.
         order: the groups in the order to show them; that of the factors' values if None.
         top: how many of them were asked for; all if None.
     """
@@ -58,6 +60,7 @@ class Summary:
     grouping: Grouping
     measured: Measured
     when: When | None = None
+    by: tuple[str, ...] | None = None
     order: tuple[int, ...] | None = None
     top: int | None = None
 
@@ -104,7 +107,19 @@ class Summary:
     @cached_property
     def estimates(self) -> Mapping[str, Means | GeometricMeans]:
         """Measure -> its mean in each group."""
-        return {name: measure.over_seeds(self.grouping) for name, measure in self.measured.measures.items()}
+        return {name: self.estimate(measure) for name, measure in self.measured.measures.items()}
+
+    def estimate(self, measure: Measure) -> Means | GeometricMeans:
+        """A measure's mean in each group."""
+        if self.by is None:
+            return measure.over_seeds(self.grouping)
+        seeds = np.unique(self.trials.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
+        return pooled(measure, self.grouping, self.networks, seeds)
+
+    @cached_property
+    def networks(self) -> Grouping:
+        """The trials grouped by all factors."""
+        return self.grouping if self.by is None else group_trials(self.trials.frame)
 
     @cached_property
     def status(self) -> Mapping[str, Codes]:
@@ -165,7 +180,8 @@ def summarise(trials: Trials, by: Sequence[str] | None = None, when: When | None
         by: the columns that make groups; all factors if None.
         when: the record of everything; None is step 0 for the gradient and the end of training for all else.
     """
-    return Summary(trials, group_trials(trials.frame, by), standard_measures(trials, when), when)
+    grouping = group_trials(trials.frame, by)
+    return Summary(trials, grouping, standard_measures(trials, when), when, None if by is None else tuple(by))
 
 
 def summarise_runs(runs: Sequence[RunDirectory]) -> Summary:

@@ -68,7 +68,10 @@ def compare(
     from gradlab.store.finding import find_runs
 
     gc.freeze()  # a tenth of the time went into looking for garbage among what was imported, which stays anyway
-    question = Question(_listed(by), _listed(metric), where, _listed(sort) or (), top, layers, _record(step))
+    if json and format_ in (Format.csv, Format.markdown):
+        raise UsageError(f"--json and --format {format_}: give one of them")
+    named = _listed("--by", by), _listed("--metric", metric)
+    question = Question(*named, where, _listed("--sort", sort) or (), top, layers, _record(step))
     runs, skipped = find_runs(paths if against is None else [against, *paths])
     two_runs = len(paths) == len(runs) == 2 and all(run.parts("trials") for run in runs)
     side_by_side = two_runs and against is None and question == Question()
@@ -97,11 +100,14 @@ def compare(
         typer.echo(write(comparison), nl=False)
 
 
-def _listed(values: Sequence[str] | None) -> tuple[str, ...] | None:
+def _listed(option: str, values: Sequence[str] | None) -> tuple[str, ...] | None:
     """The parts of a repeated option whose values may hold several, between commas."""
     if values is None:
         return None
-    return tuple(part for value in values for text in value.split(",") if (part := text.strip()))
+    parts = tuple(dict.fromkeys(text.strip() for value in values for text in value.split(",")))
+    if not all(part.strip("-") for part in parts):
+        raise UsageError(f"{option}: a name is missing in '{','.join(values)}'")
+    return parts
 
 
 def _record(step: str | None) -> When | None:

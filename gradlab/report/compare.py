@@ -25,8 +25,19 @@ from gradlab.report.console import (
 )
 from gradlab.report.effects import print_effects, words_for
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.numbers import NOTHING, count_of, geometric, geometric_interval, number, percent, power, setting
+from gradlab.report.numbers import (
+    NOTHING,
+    arithmetic,
+    count_of,
+    geometric,
+    geometric_interval,
+    number,
+    percent,
+    power,
+    setting,
+)
 from gradlab.store.rundir import RunDirectory
+from gradlab.store.tables import TRIALS
 
 _LINES = 12
 """Networks that are spelled out under a table; the others are counted."""
@@ -79,16 +90,15 @@ def estimate_cell(estimate: Mean | GeometricMean, share: bool = False) -> str:
     """A mean as a cell."""
     if isinstance(estimate, GeometricMean):
         return geometric(estimate)
-    text = percent(estimate.value) if share else number(estimate.value)
-    total = estimate.count + estimate.left_out
-    return f"{text} ({estimate.count}/{total})" if estimate.left_out and estimate.count else text
+    return percent(estimate.value) if share else arithmetic(estimate)
 
 
-def interval_cell(estimate: Mean | GeometricMean) -> str:
+def interval_cell(estimate: Mean | GeometricMean, share: bool = False) -> str:
     """Its 95 % interval as a cell."""
     if isinstance(estimate, GeometricMean):
         return geometric_interval(estimate)
-    return NOTHING if estimate.low is None else f"{number(estimate.low)} .. {number(estimate.high)}"
+    show = percent if share else number
+    return NOTHING if estimate.low is None else f"{show(estimate.low)} .. {show(estimate.high)}"
 
 
 def _print_measures(console: Console, comparison: Comparison, see: str) -> None:
@@ -98,9 +108,13 @@ def _print_measures(console: Console, comparison: Comparison, see: str) -> None:
     columns.append(Column("trials", [str(len(summary.grouping.members[place])) for place in places], 700))
     for rank, (name, column) in enumerate(comparison.estimates.items()):
         means = [column[place] for place in places]
-        columns.append(Column(name, [estimate_cell(mean) for mean in means], 600 - rank))
-        columns.append(Column("95 %", [interval_cell(mean) for mean in means], 300 - rank, f"{name}'s interval"))
-    say(console, f"what is recorded more than once: at {record_name(summary)}", "dim")
+        share = name.endswith("_fraction")
+        columns.append(Column(name, [estimate_cell(mean, share) for mean in means], 600 - rank))
+        columns.append(
+            Column("95 %", [interval_cell(mean, share) for mean in means], 300 - rank, f"interval of {name}")
+        )
+    if recorded := [name for name in comparison.estimates if name not in TRIALS]:
+        say(console, f"{', '.join(recorded)}: at {record_name(summary)}", "dim")
     print_columns(console, columns, see)
     print_left_out(console, summary, _others(summary, see))
     print_losses(console, summary, see)
@@ -118,8 +132,9 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
     columns.append(Column("units", [setting(layers.units[row]) for row in shown], 200))
     for rank, (name, column) in enumerate(layers.estimates.items()):
         means = [column[row] for row in shown]
-        columns.append(Column(name, [estimate_cell(m, name.endswith("_fraction")) for m in means], 600 - rank))
-        columns.append(Column("95 %", [interval_cell(mean) for mean in means], 90 - rank, f"{name}'s interval"))
+        share = name.endswith("_fraction")
+        columns.append(Column(name, [estimate_cell(mean, share) for mean in means], 600 - rank))
+        columns.append(Column("95 %", [interval_cell(mean, share) for mean in means], 90 - rank, f"interval of {name}"))
     print_columns(console, columns, see)
     if len(shown) < len(rows):
         say(console, f"{len(shown)} of {len(rows)} rows shown; the others with {_others(summary, see)}", "dim")
@@ -151,7 +166,7 @@ def _print_against(console: Console, against: Against, metric: str, see: str) ->
 def against_sentences(against: Against, metric: str) -> list[str]:
     """What differs from the reference, and what is missing on either side."""
     total = len(against.networks)
-    lines = []
+    lines = ["the data differ: losses and metrics are not of the same task"] if "data" in against.changed else []
     if not total:
         lines.append("no network stands on both sides")
     else:
@@ -164,7 +179,7 @@ def against_sentences(against: Against, metric: str) -> list[str]:
             name = settings_line({key: against.networks[place][key] for key in against.keys}) or "the network"
             lines.append(f"  {name}: {'; '.join(_ratio(change, metric) for change in changed)}")
         if len(differing) > _LINES:
-            lines.append(f"  and {len(differing) - _LINES} more")
+            lines.append(f"  and {len(differing) - _LINES} more (all of them in JSON, CSV and Markdown)")
     for side, missing in ((against.reference, against.only_reference), (against.candidate, against.only_candidate)):
         if missing:
             names = [settings_line({key: row[key] for key in against.keys}) for row in missing[:_LINES]]

@@ -13,6 +13,7 @@ from gradlab.analysis.group import Group
 from gradlab.analysis.summary import Summary
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.numbers import (
+    arithmetic,
     broken_setting,
     count_of,
     geometric,
@@ -135,6 +136,8 @@ def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: 
     def strips(width: int) -> list[Text]:
         return [strip(summary.profiles[place].hidden, scale, width, ascii_only) for place in places]
 
+    # A pooled group's layers are those of unlike networks: their means are no profile of any.
+    strip_column = [Column(_STRIP, strips(WIDEST), 85, right=False, narrow=strips(_NARROW_STRIP))]
     return [
         *key_columns(summary.keys, [group.settings for group in groups]),
         Column("trials", cells(lambda group: str(group.trials)), 40),
@@ -145,11 +148,11 @@ def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: 
         Column("decay\npredicted", cells(lambda group: number(group.predicted_decay)), 90),
         Column("dead", cells(lambda group: percent(group.dead_fraction.value)), 70),
         Column("satur-\nated", cells(lambda group: percent(group.saturated_fraction.value)), 50, "saturated"),
-        Column("train\nloss", cells(lambda group: number(group.train_loss.value)), 60),
-        Column("eval\nloss", cells(lambda group: number(group.eval_loss.value)), 20),
-        Column(summary.metric, cells(lambda group: number(group.metric.value)), 80),
+        Column("train\nloss", cells(lambda group: arithmetic(group.train_loss)), 60),
+        Column("eval\nloss", cells(lambda group: arithmetic(group.eval_loss)), 20),
+        Column(summary.metric, cells(lambda group: arithmetic(group.metric)), 80),
         Column("diagnosis", [_diagnosis(group) for group in groups], right=False),
-        Column(_STRIP, strips(WIDEST), 85, right=False, narrow=strips(_NARROW_STRIP)),
+        *(strip_column if summary.by is None else []),
     ]
 
 

@@ -45,7 +45,15 @@ def print_effects(console: Console, effects: Sequence[MeasureEffects], metric: s
     console.print()
     say(console, "Effects: each setting against its factor's first, the others held equal; 95 % intervals", "bold")
     factors = list(dict.fromkeys(factor.factor for one in effects for factor in one.factors))
-    rows = [(one.factor, one.reference, level.level) for one in _by_name(effects, factors) for level in one.levels]
+    known = {
+        (factor.factor, level.level)
+        for one in effects
+        for factor in one.factors
+        for level in factor.levels
+        if level.difference.value is not None
+    }
+    every = [(one.factor, one.reference, level.level) for one in _by_name(effects, factors) for level in one.levels]
+    rows = [(factor, start, level) for factor, start, level in every if (factor, level) in known]
     shown = rows[:_MOST_LEVELS]
     columns = [
         Column("factor", [factor for factor, _, _ in shown], right=False),
@@ -55,8 +63,9 @@ def print_effects(console: Console, effects: Sequence[MeasureEffects], metric: s
         found = {(f.factor, level.level): level.difference for f in one.factors for level in f.levels}
         cells = [found.get((factor, level), Difference(None)) for factor, _, level in shown]
         name = words_for(one.measure, metric)
-        columns.append(Column(name, [amount(cell, one) for cell in cells], 900 - rank))
-        columns.append(Column("95 %", [interval(cell, one) for cell in cells], 800 - rank, f"{name}'s interval"))
+        header = name.replace(" ", "\n", 1)
+        columns.append(Column(header, [amount(cell, one) for cell in cells], 900 - rank))
+        columns.append(Column("95 %", [interval(cell, one) for cell in cells], 800 - rank, f"interval of {name}"))
     print_columns(console, columns, see)
     if len(rows) > len(shown):
         say(console, f"{len(shown)} of {len(rows)} settings shown (all of them with {see})", "dim")
@@ -70,10 +79,16 @@ def effect_sentences(effects: Sequence[MeasureEffects], metric: str) -> list[str
     for one in effects:
         name = words_for(one.measure, metric)
         clear = [factor for factor in one.factors if factor.clear]
-        unclear = [factor.factor for factor in one.factors if not factor.clear]
+        unclear = [factor.factor for factor in one.factors if factor.judged and not factor.clear]
+        unjudged = [factor.factor for factor in one.factors if factor.known and not factor.judged]
+        unknown = [factor.factor for factor in one.factors if not factor.known]
         parts = [_factor(factor, one, first=place == 0) for place, factor in enumerate(clear)]
         if unclear:
             parts.append(f"no clear effect of {', '.join(unclear)}")
+        if unjudged:
+            parts.append(f"one seed cannot tell the effect of {', '.join(unjudged)} from chance")
+        if unknown:
+            parts.append(f"{', '.join(unknown)} cannot be told apart from other factors (try --where)")
         lines.append(f"{name}: {'; '.join(parts)}")
         if one.interaction is not None and one.interaction.clear:
             lines.append(f"  {_interaction(one.interaction, one, name)}")
@@ -117,7 +132,7 @@ def _by_name(effects: Sequence[MeasureEffects], factors: Sequence[str]) -> list[
 def _factor(factor: FactorEffect, one: MeasureEffects, first: bool) -> str:
     largest = factor.largest
     if largest is None:
-        return f"{factor.factor} can't be told apart from other factors"
+        return factor.factor
     share = f" ({percent(factor.share)} of the differences between networks)"
     lead = f"{factor.factor} matters most{share}" if first else f"{factor.factor}{share}"
     within = interval(largest.difference, one)
@@ -128,11 +143,12 @@ def _factor(factor: FactorEffect, one: MeasureEffects, first: bool) -> str:
 
 def _interaction(found: Interaction, one: MeasureEffects, name: str) -> str:
     move = f"{found.mover} from {setting(found.start)} to {setting(found.end)}"
-    here = f"{_amount(found.effect_here, one)} where {found.other} is {setting(found.here)}"
-    there = f"{_amount(found.effect_there, one)} where it is {setting(found.there)}"
+    here = f"by {_amount(found.effect_here, one)} where {found.other} is {setting(found.here)}"
+    there = f"by {_amount(found.effect_there, one)} where it is {setting(found.there)}"
     chance = "" if found.p is None else f" (p = {number(found.p)})"
-    return f"strongest interaction: {move} makes {name} {here}, {there}{chance}"
+    return f"strongest interaction: {move} changes {name} {here}, {there}{chance}"
 
 
 def _why(one: MeasureEffects) -> str:
-    return f"their {one.measure} is unknown, 0 or infinite" if one.geometric else f"their {one.measure} is not finite"
+    kind = "unknown, 0 or infinite" if one.geometric else "unknown or infinite"
+    return f"their {one.measure} is {kind}, as of trials that failed or diverged"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradlab.analysis.estimates import GeometricMean
+from gradlab.analysis.estimates import GeometricMean, Mean
 
 NOTHING = "-"
 
@@ -45,6 +45,12 @@ def percent(fraction: float | None) -> str:
     if hundredfold != 0 and hundredfold < 0.05:
         return "<0.1 %"
     return f"{hundredfold:.1f} %" if 0 < hundredfold < 9.95 else f"{hundredfold:.0f} %"
+
+
+def arithmetic(mean: Mean) -> str:
+    """An arithmetic mean and, where some seeds are not in it, how many are."""
+    total = mean.count + mean.left_out
+    return number(mean.value) + (f" ({mean.count}/{total})" if mean.left_out and mean.count else "")
 
 
 def geometric(mean: GeometricMean) -> str:

@@ -72,6 +72,8 @@ def declared(rows: pa.Table, table: str) -> pa.Table:
     Raises:
         OtherTypesError: they can't be had.
     """
+    if nested := [field.name for field in rows.schema if pa.types.is_nested(field.type)]:
+        raise OtherTypesError(f"{', '.join(nested)}: more than one value in a cell")
     types = [TABLES[table].get(field.name, field.type) for field in rows.schema]
     if types == rows.schema.types:
         return rows

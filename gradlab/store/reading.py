@@ -17,6 +17,9 @@ from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import TRIALS
 
+_PANDAS_INDEX = "__index_level_"
+"""How the columns begin in which pandas leaves the row numbers of a frame."""
+
 
 @dataclass(frozen=True)
 class PartFile:
@@ -139,7 +142,7 @@ def _union_schema(pieces: list[pa.Table]) -> pa.Schema:
     types = dict(TRIALS)
     for piece in pieces:
         for field in piece.schema:
-            if field.name not in TRIALS:
+            if field.name not in TRIALS and not field.name.startswith(_PANDAS_INDEX):
                 types[field.name] = _common_type(types.get(field.name), _plain_type(field.type))
     return pa.schema([("run", pa.string()), *((name, kind) for name, kind in types.items() if name != "run")])
 

@@ -31,9 +31,9 @@ def test_levels_stand_in_order_and_every_cell_has_its_own():
     assert notes == []
 
 
-def test_what_is_missing_comes_first_and_booleans_are_no_numbers_to_cut():
+def test_what_is_missing_comes_last_and_booleans_are_no_numbers_to_cut():
     (kwarg, residual), _ = factors_of(*columns(kwarg=[3.0, None, 1.0], residual=[True, False, False]))
-    assert kwarg.levels == (None, 1.0, 3.0)
+    assert kwarg.levels == (1.0, 3.0, None)
     assert residual.levels == (False, True)
 
 

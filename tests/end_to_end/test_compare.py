@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.end_to_end.commands import invoke
@@ -95,6 +96,9 @@ def test_what_cannot_be_read_is_named_and_strict_makes_it_an_error(folder: Path)
         (["--top", "0"], "--top"),
         (["--against", "nowhere"], "nowhere does not exist"),
         (["--format", "xml"], "--format"),
+        (["--by", ""], "--by: a name is missing"),
+        (["--sort", "depth,-"], "--sort: a name is missing"),
+        (["--json", "--format", "csv"], "give one of them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -105,11 +109,30 @@ def test_mistakes_get_one_message_and_exit_code_2(folder: Path, options: list[st
     assert "Traceback" not in answer.stderr
 
 
+def test_what_no_table_can_hold_is_named_and_no_trials_at_all_are_an_error(folder: Path) -> None:
+    part = folder / "new-01234567" / "trials" / "part-0.parquet"
+    frame = pd.read_parquet(part)
+    frame.assign(extra=[{"a": 1}] * len(frame)).to_parquet(part)
+    answer = invoke("compare", folder)
+    assert answer.code == 0
+    assert "extra: more than one value in a cell" in answer.stderr
+    alone = invoke("compare", folder / "new-01234567")
+    assert (alone.code, alone.stdout) == (2, "")
+    assert str(part) in alone.stderr
+
+
+def test_groups_are_sorted_by_any_statistic(folder: Path) -> None:
+    answer = invoke("compare", folder, "--sort=-weight_grad_norm.first", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(answer.stdout)))
+    norms = [float(row["first_grad_norm"]) for row in rows]
+    assert norms == sorted(norms, reverse=True)
+
+
 def test_options_that_hold_several_values(folder: Path) -> None:
     commas = invoke("compare", folder, "--by", "depth,lr", "--metric", "final_*_loss,dead_fraction", "--sort=-lr,depth")
     repeated = ["--by", "depth", "--by", "lr", "--metric", "final_*_loss", "--metric", "dead_fraction"]
     assert commas.stdout == invoke("compare", folder, *repeated, "--sort=-lr", "--sort", "depth").stdout
-    assert [line.split()[:2] for line in commas.stdout.splitlines()[3:7]] == [
+    assert [line.split()[:2] for line in commas.stdout.splitlines()[2:6]] == [
         ["2", "0.6"],
         ["3", "0.6"],
         ["3", "0.3"],
