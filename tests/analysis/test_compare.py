@@ -2,7 +2,9 @@
 
 import math
 
+import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from gradlab.analysis.catalogue import layer_statistics
 from gradlab.analysis.compare import Question, compare_runs
@@ -160,3 +162,37 @@ def test_runs_of_different_sweeps_are_aligned(tmp_path):
     found = ask(find_runs([tmp_path])[0]).summary
     assert found.varying == ("depth", "train.momentum")
     assert [dict(group.settings)["train.momentum"] for group in found.groups] == [0.9, None]
+
+
+def test_the_interval_of_a_pooled_group_is_that_of_its_means_seed_by_seed(runs):
+    """Seed s has decay 10^(0.1 (s - 1)) times the networks': log10 means of -0.1, 0 and 0.1 around the group's."""
+    tanh, relu = ask(runs, by=("activation",)).summary.groups
+    half = stats.t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
+    for group, center in ((tanh, math.log10(0.2) / 2), (relu, math.log10(0.8) / 2)):
+        assert (group.decay.log10_low, group.decay.log10_high) == pytest.approx((center - half, center + half))
+
+
+def test_runs_of_the_same_settings_are_further_trials_unless_nothing_else_varies(tmp_path):
+    for name in ("one", "two"):
+        make_run(tmp_path, [[FakeTrial(f"{d}{s}", s, depth=d, decay=0.1 * d) for d in (2, 4) for s in (0, 1)]], name)
+    both = find_runs([tmp_path])[0]
+    assert ask(both).summary.varying == ("run", "depth")
+    assert [factor.factor for factor in ask(both).effects[0].factors] == ["depth"]
+    assert [factor.factor for factor in ask(both, where="depth == 2").effects[0].factors] == ["run"]
+
+
+def test_without_rows_of_layers_the_decay_is_the_trials_tables(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a", decay=0.25)]])
+    run.parts("layers")[0].unlink()
+    (group,) = ask([run]).summary.groups
+    assert group.decay.value == pytest.approx(0.25)
+    assert group.first_grad_norm.value is None
+
+
+def test_without_logarithms_the_plain_columns_serve(tmp_path):
+    run = make_run(tmp_path, [[FakeTrial("a", decay=0.25)]])
+    part = run.parts("layers")[0]
+    pq.write_table(pq.read_table(part).drop_columns(["log10_delta_rms", "log10_weight_grad_norm"]), part)
+    (group,) = ask([run]).summary.groups
+    assert group.decay.value == pytest.approx(0.25)
+    assert group.last_grad_norm.value == pytest.approx(0.1)
