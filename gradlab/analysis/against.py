@@ -102,7 +102,6 @@ def beside(
     grouping = group_trials(frame, keys)
     in_reference, in_candidate = grouping.count(is_reference), grouping.count(~is_reference)
     both = np.flatnonzero((in_reference > 0) & (in_candidate > 0)).tolist()
-    seeds = np.unique(frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
     sides = [_side(measures, grouping, mask) for mask in (is_reference, ~is_reference)]
     rows = [
         [
@@ -110,7 +109,7 @@ def beside(
                 measure,
                 sides[0][m][group],
                 sides[1][m][group],
-                _difference(measure, grouping, group, seeds, is_reference),
+                _difference(measure, grouping, group, trials.seeds, is_reference),
             )
             for m, measure in enumerate(measures)
         ]

@@ -15,7 +15,7 @@ from gradlab.analysis.effects import MEASURES, MeasureEffects, effects
 from gradlab.analysis.estimates import GeometricMeans, Means
 from gradlab.analysis.factors import factor_columns, rank
 from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
-from gradlab.analysis.measures import Measure, geometric, standard_measures
+from gradlab.analysis.measures import Measure
 from gradlab.analysis.recorded import check_recorded
 from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.where.condition import parse_where
@@ -110,15 +110,11 @@ def compare_runs(
             trials, summary.grouping, "first" if question.step is None else question.step, statistics
         )
     responses = measures or [summary.measured.measures[name] for name in MEASURES]
-    at_first, nothing = question.by is None and question.step in (None, "first", 0), Agreement(0, 0)
-    measured, predicted = summary.measured.decay, summary.measured.predicted_decay
-    against = _against(trials, runs, reference, question) if reference else ()
+    against = _against(trials, runs, reference, question, summary) if reference else ()
     return Comparison(
         summary,
         effects(trials, summary.networks, responses, question.by),
-        agreement(geometric(measured, summary.grouping), geometric(predicted, summary.grouping), summary.places)
-        if at_first
-        else nothing,
+        _agreement(summary),
         measures,
         estimates,
         layers,
@@ -126,6 +122,15 @@ def compare_runs(
         notes,
         tuple(dict.fromkeys([*summary.skipped, *(layers.skipped if layers else ())])),
     )
+
+
+def _agreement(summary: Summary) -> Agreement:
+    """Theory speaks of single networks at step 0 only."""
+    if summary.by is not None or summary.when not in (None, "first", 0):
+        return Agreement(0, 0)
+    codes, size = summary.grouping.codes, summary.grouping.size
+    measured = summary.measured
+    return agreement(measured.decay.means(codes, size), measured.predicted_decay.means(codes, size), summary.places)
 
 
 def _chosen(trials: Trials, question: Question) -> Trials:
@@ -176,9 +181,16 @@ def _values(estimates: Means | GeometricMeans) -> np.ndarray[tuple[int], np.dtyp
 
 
 def _against(
-    trials: Trials, runs: Sequence[RunDirectory], reference: Sequence[RunDirectory], question: Question
+    trials: Trials,
+    runs: Sequence[RunDirectory],
+    reference: Sequence[RunDirectory],
+    question: Question,
+    summary: Summary,
 ) -> tuple[Against, ...]:
     """Each run beside the reference."""
+    measures = tuple(summary.measured.measures[field] for field in SIDE_BY_SIDE)
+    if question.metrics is not None:
+        measures = chosen_measures(question.metrics, trials, question.step)
     base = [run.name for run in reference]
     others = [run.name for run in runs if run.name not in base]
     if not others:
@@ -190,13 +202,8 @@ def _against(
         both = of_reference | (names == name)
         if not of_reference.any() or not (names == name).any():
             raise UsageError(f"no trials of {', '.join(base)} and {name} to set side by side")
-        pair = trials.where(both)
-        if question.metrics is not None:
-            measures = chosen_measures(question.metrics, pair, question.step)
-        else:
-            measured = standard_measures(pair, question.step).measures
-            measures = tuple(measured[field] for field in SIDE_BY_SIDE)
-        found.append(beside(pair, measures, of_reference[both], ", ".join(base), name, question.by))
+        pair = [measure.take(both) for measure in measures]
+        found.append(beside(trials.where(both), pair, of_reference[both], ", ".join(base), name, question.by))
     return tuple(found)
 
 

@@ -87,9 +87,8 @@ class Cells:
         repeated = count > 1
         if not (repeated & (weights != 0)).any():
             return Difference(value)
-        residual = self.response - self.means[self.cell]
         scale = np.where(repeated, weights / np.sqrt(np.maximum(count * (count - 1), 1)), 0.0)
-        of_seed = np.bincount(self.seed, scale[self.cell] * residual)
+        of_seed = np.bincount(self.seed, scale[self.cell] * self._residual)
         variance, spread = float(of_seed @ of_seed), self._variances
         if not repeated.all():
             pooled = (spread * (count - 1))[repeated].sum() / (count[repeated] - 1).sum()
@@ -98,13 +97,17 @@ class Cells:
         return _interval(value, error, self._freedom(np.square(scale) * spread) if error > 0 else 1.0)
 
     @cached_property
+    def _residual(self) -> Reals:
+        """`[trial]`, from its cell's mean."""
+        return self.response - self.means[self.cell]
+
+    @cached_property
     def scaled_residuals(self) -> Reals:
         """`[cell, column]`: the sum of squares of a weighted sum over cells, over columns, estimates its variance.
 
         A column is a seed; where there are many, seeds of a cell are taken for independent of other cells', a column
         for each place in a cell.
         """
-        residual = self.response - self.means[self.cell]
         column = self.seed
         if column.max(initial=-1) >= _FEW_SEEDS:
             order = np.argsort(self.cell, kind="stable")
@@ -113,13 +116,13 @@ class Cells:
             column[order] = (np.arange(len(order)) - starts[self.cell[order]]) % _FEW_SEEDS
         found = np.zeros((self.size, int(column.max(initial=-1)) + 1))
         scale = np.sqrt(np.maximum(self.count * (self.count - 1), 1))
-        np.add.at(found, (self.cell, column), residual / scale[self.cell])
+        np.add.at(found, (self.cell, column), self._residual / scale[self.cell])
         return found
 
     @cached_property
     def _variances(self) -> Reals:
         """`[cell]`, between the trials of each; 0 for a single one."""
-        squares = np.bincount(self.cell, np.square(self.response - self.means[self.cell]), self.size)
+        squares = np.bincount(self.cell, np.square(self._residual), self.size)
         return np.asarray(squares / np.maximum(self.count - 1, 1), np.float64)
 
     @cached_property

@@ -57,18 +57,21 @@ class FactorEffect:
     share: float
 
     @property
+    def clear_levels(self) -> list[LevelEffect]:
+        """The levels that make a difference that is more than chance."""
+        judged = [(level, level.difference.p) for level in self.levels if level.difference.p is not None]
+        return [level for level, p in judged if p * len(judged) < SIGNIFICANT]
+
+    @property
     def clear(self) -> bool:
         """Whether some level makes a difference that is more than chance."""
-        known = [level.difference.p for level in self.levels if level.difference.p is not None]
-        return bool(known) and min(known) * len(known) < SIGNIFICANT
+        return bool(self.clear_levels)
 
     @property
     def largest(self) -> LevelEffect | None:
         """The level that differs the most, of those that clearly do if any does."""
         known = [level for level in self.levels if level.difference.value is not None]
-        judged = [level for level in known if level.difference.p is not None]
-        clear = [level for level in judged if (level.difference.p or 0.0) * len(judged) < SIGNIFICANT]
-        return max(clear or known, key=lambda level: abs(level.difference.value or 0.0), default=None)
+        return max(self.clear_levels or known, key=lambda level: abs(level.difference.value or 0.0), default=None)
 
     @property
     def judged(self) -> bool:
@@ -147,7 +150,6 @@ def effects(
         grouping: of the trials by all factors.
         by: the factors to tell of; all that vary if None. The others are held equal all the same.
     """
-    seeds = np.unique(trials.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
     layouts: dict[bytes, _Layout] = {}
     found = []
     for measure in measures:
@@ -157,7 +159,7 @@ def effects(
             layouts[used.tobytes()] = _Layout.of(grouping, used)
         layout = layouts[used.tobytes()]
         if layout.factors:
-            cells = Cells(cell.reshape(-1), seeds[known], measure.numbers[known], len(used))
+            cells = Cells(cell.reshape(-1), trials.seeds[known], measure.numbers[known], len(used))
             found.append(_effects_on(measure, layout, cells, by))
     return tuple(found)
 

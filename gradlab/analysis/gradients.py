@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gradlab.analysis.estimates import Codes, Reals
+from gradlab.analysis.estimates import Codes, GeometricMeans, Reals, geometric_means
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials
 from gradlab.store.records import Records, When, read_records
@@ -51,6 +51,10 @@ class Logs:
             logs = np.where(np.isnan(logs) & np.isfinite(plain) & (plain > 0), np.log10(plain), logs)
         broken, known = columns["non_finite"] > 0, np.isfinite(logs)
         return cls(logs, ~known & (plain == 0), ~known & (np.isinf(plain) | (np.isnan(plain) & broken)))
+
+    def means(self, codes: Codes, groups: int) -> GeometricMeans:
+        """The geometric mean of each group; `codes` says which each row belongs to."""
+        return geometric_means(codes, groups, self.logs, self.zero, self.not_finite)
 
     def take(self, rows: Any) -> Logs:
         """The chosen rows."""

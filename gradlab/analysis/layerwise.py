@@ -16,7 +16,6 @@ from gradlab.analysis.estimates import (
     Mean,
     Means,
     Reals,
-    geometric_means,
     means,
 )
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
@@ -131,7 +130,7 @@ def layer_estimates(
         values = records.columns[name]
         if name in GEOMETRIC:
             logs = Logs.of_columns(records.columns, name) if name in twins else Logs.of(values)
-            estimates[name] = geometric_means(codes, len(keys), logs.logs, logs.zero, logs.not_finite)
+            estimates[name] = logs.means(codes, len(keys))
         else:
             estimates[name] = means(codes, len(keys), values)
     steps = np.full(len(trials.frame), -1, np.int64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.analysis.estimates import GeometricMeans, Means, Reals, geometric_means, means
+from gradlab.analysis.estimates import GeometricMeans, Means, Reals, means
 from gradlab.analysis.factors import Grouping
 from gradlab.analysis.gradients import Flags, LayerRecords, Logs, reals
 from gradlab.store.finding import Skipped
@@ -72,7 +72,7 @@ class Measure:
     def over_seeds(self, grouping: Grouping) -> Means | GeometricMeans:
         """Its mean in each group."""
         if isinstance(self.values, Logs):
-            return geometric(self.values, grouping)
+            return self.values.means(grouping.codes, grouping.size)
         return means(grouping.codes, grouping.size, self.values)
 
 
@@ -92,11 +92,6 @@ class Measured:
     predicted_decay: Logs
     layers: LayerRecords
     skipped: tuple[Skipped, ...]
-
-
-def geometric(logs: Logs, grouping: Grouping) -> GeometricMeans:
-    """The geometric mean of each group."""
-    return geometric_means(grouping.codes, grouping.size, logs.logs, logs.zero, logs.not_finite)
 
 
 def standard_measures(trials: Trials, when: When | None = None) -> Measured:

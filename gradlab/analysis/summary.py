@@ -12,9 +12,9 @@ import numpy as np
 
 from gradlab.analysis.advice import advice
 from gradlab.analysis.diagnosis import DIAGNOSES
-from gradlab.analysis.estimates import Codes, GeometricMeans, Means, geometric_means
+from gradlab.analysis.estimates import Codes, GeometricMeans, Means
 from gradlab.analysis.factors import Grouping, group_trials, plain_cell
-from gradlab.analysis.gradients import LayerRecords, Logs
+from gradlab.analysis.gradients import LayerRecords
 from gradlab.analysis.group import Group, Profile
 from gradlab.analysis.measures import Measure, Measured, standard_measures
 from gradlab.analysis.pooled import pooled
@@ -113,8 +113,7 @@ class Summary:
         """A measure's mean in each group."""
         if self.by is None:
             return measure.over_seeds(self.grouping)
-        seeds = np.unique(self.trials.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
-        return pooled(measure, self.grouping, self.networks, seeds)
+        return pooled(measure, self.grouping, self.networks, self.trials.seeds)
 
     @cached_property
     def networks(self) -> Grouping:
@@ -205,8 +204,8 @@ class Profiles(Sequence[Profile]):
         width = int(layers.max(initial=0)) + 1
         self._keys, codes = np.unique(grouping.codes[records.rows.trial] * width + layers, return_inverse=True)
         self._width, self._size = width, grouping.size
-        self._delta = _over_seeds(records.delta, codes, len(self._keys))
-        self._weight_grad = _over_seeds(records.weight_grad, codes, len(self._keys))
+        self._delta = records.delta.means(codes, len(self._keys))
+        self._weight_grad = records.weight_grad.means(codes, len(self._keys))
 
     def __len__(self) -> int:
         return self._size
@@ -220,10 +219,6 @@ class Profiles(Sequence[Profile]):
         layers = tuple((self._keys[start:end] % self._width).tolist())
         rows = range(start, end)
         return Profile(layers, *(tuple(map(of.__getitem__, rows)) for of in (self._delta, self._weight_grad)))
-
-
-def _over_seeds(logs: Logs, codes: Codes, groups: int) -> GeometricMeans:
-    return geometric_means(codes, groups, logs.logs, logs.zero, logs.not_finite)
 
 
 def _median(values: list[Any]) -> float | None:

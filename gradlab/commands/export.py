@@ -53,12 +53,9 @@ def export(
     from gradlab.export.folder import files_of, whole_folder
     from gradlab.export.selection import select
     from gradlab.report.numbers import count_of
-    from gradlab.store.finding import find_runs
+    from gradlab.store.finding import find_run
 
-    runs, notes = find_runs([run_directory])
-    if len(runs) > 1:
-        raise UsageError(f"{run_directory} holds {len(runs)} runs; name one, such as {runs[0].path}")
-    (run,) = runs
+    run, notes = find_run(run_directory)
     write, replaced = _writer(to, run)
     target = out or Path(f"{run.name}-{to}")
     if run.path.resolve() in {target.resolve(), *target.resolve().parents}:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gradlab.commands.options import AsJson, Quiet, print_json, warn
-from gradlab.errors import UsageError
 from gradlab.terminal import handled, open_console
 
 
@@ -23,17 +22,15 @@ def show(
     from gradlab.analysis.layerwise import find_trial, layer_tables
     from gradlab.report.plain import show_json
     from gradlab.report.show import print_run
-    from gradlab.store.finding import find_runs
+    from gradlab.store.finding import find_run
     from gradlab.store.reading import read_trials
 
-    runs, skipped = find_runs([run_directory])
-    if len(runs) > 1:
-        raise UsageError(f"{run_directory} holds {len(runs)} runs; name one, such as {runs[0].path}")
-    trials = read_trials(runs)
+    run, skipped = find_run(run_directory)
+    trials = read_trials([run])
     layers, more = layer_tables(trials if trial is None else find_trial(trials, trial))
     if not quiet:
         warn(dict.fromkeys([*skipped, *trials.skipped, *more]))
     if json:
-        print_json(show_json(runs[0], layers))
+        print_json(show_json(run, layers))
     else:
-        print_run(open_console(), runs[0], layers, trial=trial is not None)
+        print_run(open_console(), run, layers, trial=trial is not None)

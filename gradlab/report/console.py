@@ -111,13 +111,8 @@ def print_sources(console: Console, summary: Summary, runs: Sequence[RunDirector
         say(console, f"{run.name}: {'; '.join([count, *facts])}; {run.path}")
 
 
-def group_name(summary: Summary, group: Group) -> str:
-    """A group by its factors: `depth=30 activation=relu`."""
-    return settings_line({key: group.settings[key] for key in summary.keys if key in group.settings})
-
-
 def place_name(summary: Summary, place: int) -> str:
-    """The same by its number."""
+    """A group by its factors: `depth=30 activation=relu`."""
     settings = summary.grouping.settings[place]
     return settings_line({key: settings[key] for key in summary.keys if key in settings})
 
@@ -203,7 +198,7 @@ def _print_advice(console: Console, summary: Summary, see: str) -> None:
             continue
         group = summary.group(place)
         if group.advice in advised or (group.advice and len(advised) < _ADVICE_LINES):
-            advised.setdefault(group.advice, []).append(group_name(summary, group))
+            advised.setdefault(group.advice, []).append(place_name(summary, place))
         elif group.advice:
             more += 1
     for sentence, names in advised.items():

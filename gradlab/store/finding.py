@@ -48,6 +48,18 @@ def find_runs(paths: Iterable[Path]) -> tuple[tuple[RunDirectory, ...], tuple[Sk
     return tuple(RunDirectory(path, label) for path, label in zip(found.values(), labels, strict=True)), tuple(skipped)
 
 
+def find_run(path: Path) -> tuple[RunDirectory, tuple[Skipped, ...]]:
+    """The one run at `path`.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    runs, skipped = find_runs([path])
+    if len(runs) > 1:
+        raise UsageError(f"{path} holds {len(runs)} runs; name one, such as {runs[0].path}")
+    return runs[0], skipped
+
+
 def _search(path: Path) -> tuple[list[Path], list[Skipped]]:
     try:
         if not path.exists():

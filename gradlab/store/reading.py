@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,11 @@ class Trials:
     part: npt.NDArray[np.int64]
     parts: tuple[PartFile, ...]
     skipped: tuple[Skipped, ...] = ()
+
+    @cached_property
+    def seeds(self) -> npt.NDArray[np.int64]:
+        """`[trial]`, a number for the seed of each, from 0."""
+        return np.unique(self.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Trials:
         """The chosen trials."""
