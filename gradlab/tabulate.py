@@ -14,7 +14,7 @@ from gradlab.analysis.diagnosis import diagnose
 from gradlab.analysis.estimates import power_of_ten
 from gradlab.config.schema import Diagnosis
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import TrialHistory
+from gradlab.engine.history import LAYER, TIME, TrialHistory
 from gradlab.store.tables import LAYERS, STEPS, schema
 
 
@@ -44,29 +44,26 @@ def tabulate(
     rows = [
         _trial_row(trial, history, run, thresholds, extra) for trial, history in zip(trials, histories, strict=True)
     ]
-    recorded = [history for history in histories if history.steps]
     return PartTables(
-        pa.Table.from_pylist(rows, schema=schema("trials", extra)),
-        _steps_table(recorded),
-        _layers_table(recorded),
+        pa.Table.from_pylist(rows, schema=schema("trials", extra)), steps_table(histories), layers_table(histories)
     )
 
 
-def _trial_row(
-    trial: Trial, history: TrialHistory, run: str, thresholds: Diagnosis, extra: Mapping[str, pa.DataType]
-) -> dict[str, Any]:
+def measured_columns(history: TrialHistory, thresholds: Diagnosis) -> dict[str, Any]:
+    """What the trials table says of what was measured: `parameters` to `diagnosis`, None for null.
+
+    Args:
+        history: its first record is the one that the gradient's columns are about, its last one that of dead and
+            saturated units; those between don't matter.
+    """
     dead, saturated, dead_layer = _last_record(history)
     ratio, decay = gradient_ratio_and_decay(history)
-    row = {
-        "trial_id": trial.trial_id,
-        "run": run,
-        "seed": trial.seed,
-        **trial.factors(),
+    return {
         "parameters": sum(history.parameters.values()) or None,
         "status": history.status,
         "error": history.error,
         "diverged_step": history.diverged_step,
-        **history.finals,
+        **{name: history.finals.get(name) for name in ("final_train_loss", "final_eval_loss", "final_eval_metric")},
         "dead_fraction": dead,
         "saturated_fraction": saturated,
         "gradient_ratio": ratio,
@@ -82,24 +79,87 @@ def _trial_row(
             thresholds=thresholds,
         ),
     }
+
+
+def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float | None]:
+    """delta_rms(1) / delta_rms(D) at the first record, and its (D - 1)-th root; None for 0/0 or nothing measured.
+
+    1 to D are the time steps of the first recurrent series, where there is one, else the hidden layers.
+    """
+    profile = _profile(history)
+    if not profile or not history.steps:
+        return None, None
+    name, ends = "log10_delta_rms", [profile[0], profile[-1]]
+    if history.meaningless_in(name)[0, ends].any():
+        return None, None
+    first, last = history.layer_values[name][0, ends].tolist()
+    steps = len(profile) - 1
+    if math.isnan(first) or math.isnan(last):
+        return math.nan, (math.nan if steps else None)
+    if first == last == -math.inf:
+        return None, None
+    difference = first - last
+    return power_of_ten(difference), (power_of_ten(difference / steps) if steps else None)
+
+
+def steps_table(histories: Sequence[TrialHistory]) -> pa.Table:
+    """The rows of the steps table: one for each record of each history."""
+    columns: dict[str, Any] = {
+        "trial_id": [history.trial_id for history in histories for _ in history.steps],
+        "step": [step for history in histories for step in history.steps],
+    }
+    for name in STEPS:
+        if name not in columns:
+            values = [history.step_values.get(name, np.full(len(history.steps), np.nan)) for history in histories]
+            null = _joined([_not_logged(name, history) for history in histories]).astype(bool)
+            columns[name] = pa.array(_joined(values), pa.float64(), mask=null, from_pandas=False)
+    return pa.table([columns[name] for name in STEPS], schema=schema("steps"))
+
+
+def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
+    """The rows of the layers table: for each record of each history one for each of its layers, in their order."""
+    infos = [(history, step, place, info) for history in histories for step in history.steps
+             for place, info in enumerate(history.layers, 1)]  # fmt: skip
+    columns: dict[str, Any] = {
+        "trial_id": [history.trial_id for history, _, _, _ in infos],
+        "step": [step for _, step, _, _ in infos],
+        "layer": [place if info.number is None else info.number for _, _, place, info in infos],
+        "name": [info.name for _, _, _, info in infos],
+        "kind": [info.kind for _, _, _, info in infos],
+        "units": [info.units for _, _, _, info in infos],
+        "weight_count": [info.weight_count for _, _, _, info in infos],
+    }
+    for name, kind in LAYERS.items():
+        if name not in columns:
+            values = _joined([history.values_of(name).ravel() for history in histories])
+            null = _joined([_null(name, history).ravel() for history in histories]).astype(bool)
+            columns[name] = pa.array(values, pa.float64(), mask=null, from_pandas=False).cast(kind)
+    return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
+
+
+def _trial_row(
+    trial: Trial, history: TrialHistory, run: str, thresholds: Diagnosis, extra: Mapping[str, pa.DataType]
+) -> dict[str, Any]:
+    row = {
+        "trial_id": trial.trial_id,
+        "run": run,
+        "seed": trial.seed,
+        **trial.factors(),
+        **measured_columns(history, thresholds),
+    }
     for name, kind in extra.items():
         if pa.types.is_string(kind) and row.get(name) is not None:
             row[name] = str(row[name])
     return row
 
 
-def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float | None]:
-    """delta_rms(1) / delta_rms(D) at step 0 over the hidden layers, and its (D - 1)-th root; None for 0/0."""
-    depth = len(history.layers) - 1
-    if depth < 1 or not history.steps:
-        return None, None
-    first, last = history.layer_values["log10_delta_rms"][0, [0, depth - 1]].tolist()
-    if math.isnan(first) or math.isnan(last):
-        return math.nan, (math.nan if depth > 1 else None)
-    if first == last == -math.inf:
-        return None, None
-    difference = first - last
-    return power_of_ten(difference), (power_of_ten(difference / (depth - 1)) if depth > 1 else None)
+def _profile(history: TrialHistory) -> list[int]:
+    """Places in `layers` along which the gradient is followed back: one series of time steps, else hidden layers."""
+    layers = history.layers
+    times = [place for place, info in enumerate(layers) if info.kind == TIME]
+    if times:
+        return [place for place in times if layers[place].name == layers[times[0]].name]
+    return [place for place, info in enumerate(layers) if info.kind == LAYER][:-1]
 
 
 def _last_record(history: TrialHistory) -> tuple[float | None, float | None, bool]:
@@ -107,11 +167,12 @@ def _last_record(history: TrialHistory) -> tuple[float | None, float | None, boo
     if not history.steps:
         return None, None, False
     units = np.array([info.units or 0 for info in history.layers])
+    layers = np.array([info.kind == LAYER for info in history.layers], bool)
 
     def known(name: str) -> Any:
-        return ~history.meaningless.get(name, np.zeros(len(units), bool))
+        return layers & (units > 0) & ~history.meaningless_in(name)[-1]
 
-    dead, saturated = (history.layer_values[name][-1] for name in ("dead_units", "saturated_fraction"))
+    dead, saturated = (history.values_of(name)[-1] for name in ("dead_units", "saturated_fraction"))
     with_dead, with_saturated = known("dead_units"), known("saturated_fraction")
     dead_fraction = float(dead[with_dead].sum() / units[with_dead].sum()) if with_dead.any() else None
     weights = units[with_saturated]
@@ -121,46 +182,19 @@ def _last_record(history: TrialHistory) -> tuple[float | None, float | None, boo
     return dead_fraction, saturated_fraction, bool((dead[with_dead] == units[with_dead]).any())
 
 
-def _steps_table(histories: Sequence[TrialHistory]) -> pa.Table:
-    columns: dict[str, Any] = {
-        "trial_id": [history.trial_id for history in histories for _ in history.steps],
-        "step": [step for history in histories for step in history.steps],
-    }
-    for name in STEPS:
-        if name not in columns:
-            columns[name] = _joined([history.step_values[name] for history in histories])
-    return pa.table([columns[name] for name in STEPS], schema=schema("steps"))
-
-
-def _layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
-    places = [(h, step, index) for h in histories for step in h.steps for index in range(len(h.layers))]
-    columns: dict[str, Any] = {
-        "trial_id": [history.trial_id for history, _, _ in places],
-        "step": [step for _, step, _ in places],
-        "layer": [index + 1 for _, _, index in places],
-        "name": [history.layers[index].name for history, _, index in places],
-        "units": [history.layers[index].units for history, _, index in places],
-        "weight_count": [history.layers[index].weight_count for history, _, index in places],
-    }
-    for name, kind in LAYERS.items():
-        if name not in columns:
-            values = _joined([history.layer_values[name].ravel() for history in histories])
-            null = _joined([_null(name, history).ravel() for history in histories]).astype(bool)
-            columns[name] = pa.array(values, pa.float64(), mask=null, from_pandas=False).cast(kind)
-    return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
+def _not_logged(name: str, history: TrialHistory) -> Any:
+    return np.full(len(history.steps), name not in history.step_values) | history.not_logged.get(name, False)
 
 
 def _null(name: str, history: TrialHistory) -> Any:
     """Which values of a statistic are null: without meaning for the layer, the logarithm of 0, 0/0, uncountable."""
-    values = history.layer_values[name]
-    null = np.zeros(values.shape, bool)
-    if name in history.meaningless:
-        null |= history.meaningless[name]
+    values = history.values_of(name)
+    null = history.meaningless_in(name)
     if name.startswith("log10"):
         null |= values == -np.inf
     if name == "update_ratio":
-        without_update = np.array([step == history.diverged_step for step in history.steps])
-        null |= np.isnan(values) & ((history.layer_values["weight_norm"] == 0) | without_update[:, None])
+        without_update = np.array([step == history.diverged_step for step in history.steps], bool)
+        null |= np.isnan(values) & ((history.values_of("weight_norm") == 0) | without_update[:, None])
     if LAYERS[name] == pa.int64():
         null |= np.isnan(values)
     return null

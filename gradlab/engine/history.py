@@ -10,13 +10,28 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 
+LAYER, NORM, TIME = "layer", "norm", "time"
+"""Kinds of rows of the layers table: a module with weights, a normalisation, a time step of a recurrent module."""
+
+
 @dataclass(frozen=True)
 class LayerInfo:
-    """What does not change about a layer: its name, units (None where there are none) and number of weights."""
+    """What does not change about a row of the layers table.
+
+    Attributes:
+        name: the module's, as `named_modules()` has it; a time step has that of its recurrent module and series.
+        units: None where there are none.
+        weight_count: 0 where there are no weights.
+        kind: `layer`, `norm` or `time`.
+        number: of the layer; of the layer that a normalisation follows, 0 if none; of the time step. From 1. None
+            means the place in the list.
+    """
 
     name: str
     units: int | None
     weight_count: int
+    kind: str = LAYER
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -25,11 +40,16 @@ class TrialHistory:
 
     Attributes:
         steps: the recorded steps, ascending.
-        step_values: statistic of the steps table -> [record].
-        layer_values: statistic of the layers table -> [record, layer].
-        meaningless: statistic -> for which layers it has no meaning, [layer]; absent where it has one in all.
-        weight_prints: what identifies the draw of each layer's initial weights, [layer] (see `draws.weight_print`).
-        finals: final_train_loss, final_eval_loss, final_eval_metric.
+        step_values: statistic of the steps table -> [record]; one that is absent is null everywhere.
+        not_logged: statistic of the steps table -> in which records it is null, [record]; elsewhere NaN is a
+            value that is no number.
+        layers: one for each row of the layers table that a record makes, of any kind; called a layer below.
+        layer_values: statistic of the layers table -> [record, layer]; one that is absent is null everywhere.
+        meaningless: statistic -> for which layers it has no meaning, [layer], or in which records and layers,
+            [record, layer]; absent where it has one in all.
+        weight_prints: what identifies the draw of the initial weights of each layer of kind `layer`, [layer] (see
+            `draws.weight_print`).
+        finals: final_train_loss, final_eval_loss, final_eval_metric, as far as they are known.
         parameters: how many trainable parameters there are of each type, such as float32.
         diverged_step: the first step whose loss was not finite, if any.
         error: why the trial failed, if it did; the arrays are then empty.
@@ -42,6 +62,7 @@ class TrialHistory:
     layers: tuple[LayerInfo, ...] = ()
     steps: tuple[int, ...] = ()
     step_values: dict[str, Values] = field(default_factory=dict)
+    not_logged: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     layer_values: dict[str, Values] = field(default_factory=dict)
     meaningless: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     weight_prints: Values = field(default_factory=lambda: np.empty(0))
@@ -60,3 +81,12 @@ class TrialHistory:
         if self.error is not None:
             return "failed"
         return "completed" if self.diverged_step is None else "diverged"
+
+    def values_of(self, name: str) -> Values:
+        """A statistic of the layers table, [record, layer]; NaN where it was not measured at all."""
+        return self.layer_values.get(name, np.full((len(self.steps), len(self.layers)), np.nan))
+
+    def meaningless_in(self, name: str) -> NDArray[np.bool_]:
+        """In which records and layers a statistic has no meaning, [record, layer]."""
+        everywhere = np.full((len(self.steps), len(self.layers)), name not in self.layer_values)
+        return everywhere | self.meaningless.get(name, False)

@@ -58,6 +58,7 @@ LAYERS: dict[str, pa.DataType] = {
     "step": _INT,
     "layer": _INT,
     "name": _TEXT,
+    "kind": _TEXT,
     "units": _INT,
     "weight_count": _INT,
     "weight_grad_norm": _REAL,
@@ -76,7 +77,12 @@ LAYERS: dict[str, pa.DataType] = {
     "update_ratio": _REAL,
     "non_finite": _INT,
 }
-"""One row per trial, recorded step and layer; layer 1 is nearest the input, the output layer is the last."""
+"""One row per trial, recorded step and layer; layer 1 is nearest the input, the output layer is the last.
+
+`kind` says what the row is about: `layer`, a module with weights; `norm`, a normalisation, `layer` being the number of
+the layer that it follows (0 if none); `time`, a time step of a recurrent module, `layer` being the step from 1. Files
+without this column hold layers alone.
+"""
 
 TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS}
 

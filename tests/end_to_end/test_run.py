@@ -36,7 +36,7 @@ HIDDEN_ONLY = [
     "activation_mean", "activation_rms", "dead_units", "zero_gradient_units", "saturated_fraction",
 ]  # fmt: skip
 LAYERS = {
-    "trial_id": str, "step": int, "layer": int, "name": str, "units": int, "weight_count": int,
+    "trial_id": str, "step": int, "layer": int, "name": str, "kind": str, "units": int, "weight_count": int,
     "weight_grad_norm": float, "log10_weight_grad_norm": float, "bias_grad_norm": float, "delta_rms": float,
     "log10_delta_rms": float, "float32_zero_fraction": float, "preactivation_rms": float, "activation_mean": float,
     "activation_rms": float, "dead_units": float, "zero_gradient_units": float, "saturated_fraction": float,

@@ -191,6 +191,7 @@ def _gradient_columns(network: PlainNetwork, x: Tensor, y: Tensor, data: PlainDa
             {
                 "name": f"hidden_{number + 1}" if number < network.depth else "output",
                 "units": len(weight),
+                "kind": "layer",
                 "weight_count": weight.numel(),
                 "weight_grad_norm": norm(gradient[id(weight)]),
                 "log10_weight_grad_norm": log10_norm(deep.weight / batch, exponent),
