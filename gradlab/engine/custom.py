@@ -15,18 +15,21 @@ from torch.nn.parameter import UninitializedParameter
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
-from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS
 from gradlab.engine.module_statistics import (
     Loss,
     float64_twin,
     gradient_statistics,
+    layer_infos,
+    own_gradients,
+    row_key,
     trainable_parameters,
     unit_statistics,
+    weight_prints,
     weight_statistics,
 )
-from gradlab.engine.modules import as_outputs, copied, has_weight_matrix, watched, weight_of
+from gradlab.engine.modules import as_outputs, copied, watched
 from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
@@ -145,7 +148,9 @@ class _CustomTraining:
             steps=tuple(recorded),
             step_values={name: np.array([row[name] for row in self.step_rows]) for name in self.step_rows[0]},
             layer_values={name: self._column(name) for name in STATISTICS},
-            meaningless={name: np.array([name not in self.rows[0][i.name] for i in self.infos]) for name in STATISTICS},
+            meaningless={
+                name: np.array([name not in self.rows[0][row_key(i)] for i in self.infos]) for name in STATISTICS
+            },
             weight_prints=self.weight_prints,
             finals=finals or self._finals(self.model),
             never_zero=self.never_zero,
@@ -169,8 +174,8 @@ class _CustomTraining:
             twin(self.task.x_train[:2])
         activations = [use.activation for use in uses]
         self.never_zero = all(a is None or a.zero_derivative is None for a in activations)
-        self.weight_prints = np.array([weight_print(weight_of(use.module)[None]).item() for use in uses])
-        return [LayerInfo(use.name, use.units, weight_of(use.module).numel()) for use in uses]
+        self.weight_prints = np.array(weight_prints(uses))
+        return layer_infos(uses)
 
     def _record(self, before: nn.Module, x: Tensor, y: Tensor, loss: float, random_state: Tensor) -> None:
         started = time.process_time()
@@ -178,23 +183,19 @@ class _CustomTraining:
         with torch.random.fork_rng(devices=[]):
             twin, batch = float64_twin(before.train(), (x, y), mean)
             torch.random.set_rng_state(random_state)
-            of_gradients, grad_norm = gradient_statistics(twin, batch, mean, len(x), self._float32_gradients())
+            of_gradients, grad_norm = gradient_statistics(twin, batch, mean, len(x), own_gradients(self.model))
             twin, probe = float64_twin(before.eval(), self.probe, total)
             of_units = unit_statistics(twin, probe, total)
             eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
         of_weights = weight_statistics(before, self.model if math.isfinite(loss) else None)
-        names = [info.name for info in self.infos]
+        names = [row_key(info) for info in self.infos]
         self.rows.append(
-            {name: of_gradients.get(name, {}) | of_units.get(name, {}) | of_weights[name] for name in names}
+            {name: of_gradients.get(name, {}) | of_units.get(name, {}) | of_weights.get(name, {}) for name in names}
         )
         self.step_rows.append(
             {"train_loss": loss, "eval_loss": eval_loss, "eval_metric": eval_metric, "grad_norm": grad_norm}
         )
         self.recording_seconds += time.process_time() - started
-
-    def _float32_gradients(self) -> dict[str, Tensor | None]:
-        modules = {name: module for name, module in self.model.named_modules() if has_weight_matrix(module)}
-        return {name: weight_of(module).grad for name, module in modules.items()}
 
     def _evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
         training = model.training
@@ -210,7 +211,7 @@ class _CustomTraining:
         return {"final_train_loss": train_loss, "final_eval_loss": eval_loss, "final_eval_metric": eval_metric}
 
     def _column(self, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        layers = [info.name for info in self.infos]
+        layers = [row_key(info) for info in self.infos]
         return np.array([[row[layer].get(name, math.nan) for layer in layers] for row in self.rows], dtype=np.float64)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo
 from gradlab.engine.module_statistics import (
     Rows,
@@ -19,9 +18,10 @@ from gradlab.engine.module_statistics import (
     gradient_statistics,
     trainable_parameters,
     unit_statistics,
+    weight_prints,
     weight_statistics,
 )
-from gradlab.engine.modules import LayerUse, copied, watched, weight_of
+from gradlab.engine.modules import LayerUse, all_weights, copied, watched, weights_of
 from gradlab.errors import UsageError
 
 DataLoss = Callable[[Any, Any], Tensor]
@@ -80,11 +80,11 @@ def measure_first_step(model: nn.Module, inputs: Any, targets: Any, loss: DataLo
         of_units = unit_statistics(twin, exact, _loss)
     of_weights = weight_statistics(model, None)
     return FirstStep(
-        layers=tuple(LayerInfo(use.name, use.units, weight_of(use.module).numel()) for use in uses),
+        layers=tuple(LayerInfo(use.name, use.units, all_weights(use.module).numel()) for use in uses),
         rows={
             use.name: of_gradients.get(use.name, {}) | of_units.get(use.name, {}) | of_weights[use.name] for use in uses
         },
-        weight_prints=tuple(weight_print(weight_of(use.module)[None]).item() for use in uses),
+        weight_prints=tuple(weight_prints(uses)),
         parameters=trainable_parameters(model),
         finite=bool(torch.isfinite(value)),
         device=value.device.type,
@@ -120,11 +120,11 @@ def _run_as_it_is(model: nn.Module, batch: tuple[Any, Any, DataLoss]) -> tuple[l
     return uses, value
 
 
-def _weight_gradients(uses: list[LayerUse], value: Tensor) -> dict[str, Tensor | None]:
-    """The gradient of each layer's weight as training would compute it."""
-    trained = [use for use in uses if weight_of(use.module).requires_grad] if value.requires_grad else []
-    if not trained:
+def _weight_gradients(uses: list[LayerUse], value: Tensor) -> dict[str, list[Tensor | None]]:
+    """The gradients of each layer's matrices as training would compute them."""
+    weights = {use.name: [weight for weight in weights_of(use.module) if weight.requires_grad] for use in uses}
+    wanted = [weight for own in weights.values() for weight in own] if value.requires_grad else []
+    if not wanted:
         return {}
-    weights = [weight_of(use.module) for use in trained]
-    gradients = torch.autograd.grad(value, weights, allow_unused=True)
-    return {use.name: gradient for use, gradient in zip(trained, gradients, strict=True)}
+    gradients = iter(torch.autograd.grad(value, wanted, allow_unused=True))
+    return {name: [next(gradients) for _ in own] for name, own in weights.items()}

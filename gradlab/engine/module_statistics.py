@@ -10,8 +10,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from gradlab.engine.draws import weight_print
+from gradlab.engine.history import LayerInfo
 from gradlab.engine.measure import scaled_norm
-from gradlab.engine.modules import LayerUse, copied, has_weight_matrix, watched, weight_of
+from gradlab.engine.modules import LayerUse, all_weights, biases_of, copied, layers_of, watched, weights_of
+from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
 
 Rows: TypeAlias = dict[str, dict[str, float]]
 """Layer name -> statistic -> value, in the order in which the forward pass first uses the layers."""
@@ -45,46 +48,94 @@ def in_float64(value: Any) -> Any:
 
 
 def gradient_statistics(
-    twin: nn.Module, batch: Any, loss: Loss, examples: int, seen_by_float32: Mapping[str, Tensor | None]
+    twin: nn.Module, batch: Any, loss: Loss, examples: int, seen_by_float32: Mapping[str, Sequence[Tensor | None]]
 ) -> tuple[Rows, float]:
     """Statistics of gradients on a minibatch; and the norm over all parameters.
 
     Args:
         loss: its mean over the batch.
         examples: how many the batch has.
-        seen_by_float32: the gradient of each layer's weight that training computed; None where it computed none.
+        seen_by_float32: the gradient of each of a layer's matrices that training computed; None where it computed none.
     """
     trainable = [parameter for parameter in twin.parameters() if parameter.requires_grad]
     uses, value = _run(twin, batch, loss)
-    biases = [use.module._parameters.get("bias") for use in uses]
-    wanted: list[Tensor] = [*(weight_of(use.module) for use in uses)]
-    wanted += [bias for bias in biases if bias is not None]
-    wanted += trainable + [z for use in uses for z in use.preactivations]
+    wanted: list[Tensor] = [tensor for use in uses for tensor in (*weights_of(use.module), *biases_of(use.module))]
+    wanted += trainable + [tensor for use in uses for tensor in (*use.preactivations, *use.final_states)]
     found = _gradients(value, wanted)
 
-    def norm(tensors: Sequence[Tensor | None]) -> float:
+    def norm(tensors: Sequence[Tensor]) -> float:
         gradients = [found.get(id(tensor)) for tensor in tensors]
         parts = [scaled_norm(gradient.double()[None]) for gradient in gradients if gradient is not None]
         return scaled_norm(torch.stack(parts, dim=1)).item() if parts else 0.0
 
     result: Rows = {}
-    for use, bias in zip(uses, biases, strict=True):
-        weight_norm, delta = norm([weight_of(use.module)]), norm(use.preactivations) * math.sqrt(examples)
-        exact, float32 = found.get(id(weight_of(use.module))), seen_by_float32.get(use.name)
+    for use in uses:
+        weights, biases = weights_of(use.module), biases_of(use.module)
+        weight_norm, delta = norm(weights), norm(use.preactivations) * math.sqrt(examples)
         row = {
             "weight_grad_norm": weight_norm,
-            "log10_weight_grad_norm": _log10(weight_norm),
+            "log10_weight_grad_norm": log10(weight_norm),
             "delta_rms": delta,
-            "log10_delta_rms": _log10(delta),
-            "non_finite": 0.0 if float32 is None else float((~torch.isfinite(float32)).sum().item()),
+            "log10_delta_rms": log10(delta),
         }
-        if bias is not None:
-            row["bias_grad_norm"] = norm([bias])
-        if float32 is not None:
-            lost = torch.zeros_like(float32, dtype=torch.bool) if exact is None else (float32 == 0) & (exact != 0)
-            row["float32_zero_fraction"] = lost.double().mean().item()
-        result[use.name] = row
+        if biases:
+            row["bias_grad_norm"] = norm(biases)
+        exact = [found.get(id(weight)) for weight in weights]
+        result[use.name] = row | _in_float32(exact, seen_by_float32.get(use.name, ()))
+        result |= _along_time(use, found, examples)
     return result, norm(trainable)
+
+
+def _in_float32(exact: Sequence[Tensor | None], float32: Sequence[Tensor | None]) -> dict[str, float]:
+    """What training's own gradient of a layer's matrices lost: entries that are no numbers, and false zeros."""
+    pairs = [(true, own) for true, own in zip(exact, float32, strict=False) if own is not None]
+    broken = sum(int((~torch.isfinite(own)).sum()) for _, own in pairs)
+    if not pairs:
+        return {"non_finite": 0.0}
+    lost = sum(0 if true is None else int(((own == 0) & (true != 0)).sum()) for true, own in pairs)
+    return {"non_finite": float(broken), "float32_zero_fraction": lost / sum(own.numel() for _, own in pairs)}
+
+
+def _along_time(use: LayerUse, found: Mapping[int, Tensor | None], examples: int) -> Rows:
+    """The rows of the time steps of a recurrent layer."""
+    rows = ((name, step, row) for name, one in _series(use, found, examples) for step, row in enumerate(one.rows, 1))
+    return {_time_key(name, step): row for name, step, row in rows}
+
+
+def _series(use: LayerUse, found: Mapping[int, Tensor | None], examples: int) -> list[tuple[str, TimeSeries]]:
+    """The hidden states of a recurrent layer by name; none of another layer, or where steps can't be told apart."""
+    if not isinstance(use.module, nn.RNNBase) or len(use.calls) != 1:
+        return []
+    of_final = tuple(found.get(id(state)) for state in use.final_states)
+    try:
+        series = along_time(use.module, use.calls[0].inputs, found.get(id(use.preactivations[0])), of_final, examples)
+    except Unsupported:
+        return []
+    return [(f"{use.name}.{one.suffix}".strip("."), one) for one in series]
+
+
+def layer_infos(uses: Sequence[LayerUse]) -> list[LayerInfo]:
+    """The layers that a forward pass used, and after them the time steps of those that are recurrent."""
+    layers = [LayerInfo(use.name, use.units, all_weights(use.module).numel()) for use in uses]
+    for use in uses:
+        for name, one in _series(use, {}, 1):
+            recurrent = getattr(use.module, f"weight_hh_{one.suffix or 'l0'}").numel()
+            layers += [LayerInfo(name, one.units, recurrent, "time", step) for step in range(1, len(one.rows) + 1)]
+    return layers
+
+
+def row_key(info: LayerInfo) -> str:
+    """How the row of a layer, or of a time step, is called among `Rows`."""
+    return info.name if info.kind == "layer" else _time_key(info.name, info.number or 0)
+
+
+def _time_key(name: str, step: int) -> str:
+    return f"{name}[{step}]"
+
+
+def weight_prints(uses: Sequence[LayerUse]) -> list[float]:
+    """What identifies the draws of each layer's weights."""
+    return [weight_print(all_weights(use.module)).item() for use in uses]
 
 
 def unit_statistics(twin: nn.Module, batch: Any, loss: Loss) -> Rows:
@@ -108,25 +159,28 @@ def trainable_parameters(model: nn.Module) -> dict[str, int]:
 
 def weight_statistics(before: nn.Module, after: nn.Module | None) -> Rows:
     """Norms of the weights and, where there was an update, how far it took them."""
-    new = {} if after is None else dict(after.named_modules())
+    new = {} if after is None else layers_of(after)
     result: Rows = {}
-    for name, module in before.named_modules():
-        if has_weight_matrix(module):
-            weight = weight_of(module).detach().double()[None]
-            norm = scaled_norm(weight)
-            result[name] = {"weight_norm": norm.item()}
-            if name in new:
-                change = weight_of(new[name]).detach().double()[None] - weight
-                result[name]["update_ratio"] = (scaled_norm(change) / norm).item()
+    for name, module in layers_of(before).items():
+        weights = all_weights(module).double()
+        norm = scaled_norm(weights)
+        result[name] = {"weight_norm": norm.item()}
+        if name in new:
+            change = all_weights(new[name]).double() - weights
+            result[name]["update_ratio"] = (scaled_norm(change) / norm).item()
     return result
+
+
+def own_gradients(model: nn.Module) -> dict[str, list[Tensor | None]]:
+    """The gradients of each layer's matrices as training left them."""
+    return {name: [weight.grad for weight in weights_of(module)] for name, module in layers_of(model).items()}
 
 
 def _run(twin: nn.Module, batch: Any, loss: Loss) -> tuple[list[LayerUse], Tensor]:
     """The layers that a forward pass uses, and the loss; layers that are not trained are measured, too."""
-    for module in twin.modules():
-        if has_weight_matrix(module):
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_()
+    for module in layers_of(twin).values():
+        for parameter in (*weights_of(module), *biases_of(module)):
+            parameter.requires_grad_()
     with watched(twin) as uses:
         value = loss(twin, batch)
     return uses, value
@@ -161,5 +215,6 @@ def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str
     return row | {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
 
 
-def _log10(value: float) -> float:
+def log10(value: float) -> float:
+    """log10 of a norm: -inf for 0, NaN for what is no number."""
     return math.log10(value) if value > 0 else (-math.inf if value == 0 else math.nan)

@@ -6,8 +6,11 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.rnn import RNNCellBase
 
 from gradlab.config.choices import ACTIVATIONS, Choice
 from gradlab.engine.activations import Activation, make_activation
@@ -43,6 +46,22 @@ _OTHERS = (
 _CHANNELS_SECOND = (nn.modules.conv._ConvNd,)
 
 
+class Composite(nn.Module):
+    """A module that counts as one layer with all the matrices inside it, such as a block of a transformer."""
+
+
+_WHOLE = (Composite, nn.RNNBase, RNNCellBase, nn.MultiheadAttention)
+"""Modules that are one layer however many matrices they hold; the modules inside them don't count apart."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a module was called with, and all that it returned."""
+
+    inputs: tuple[Any, ...]
+    output: Any
+
+
 @dataclass
 class LayerUse:
     """A layer in one forward pass: its outputs, and what the activation after it saw, one tensor per use."""
@@ -50,6 +69,7 @@ class LayerUse:
     name: str
     module: nn.Module
     preactivations: list[Tensor] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
     activation_module: nn.Module | None = None
     activation_inputs: list[Tensor] = field(default_factory=list)
     activation_outputs: list[Tensor] = field(default_factory=list)
@@ -61,6 +81,14 @@ class LayerUse:
         if isinstance(self.module, _CHANNELS_SECOND):
             tensor = tensor.movedim(1, -1)
         return tensor.reshape(tensor.shape[0], -1, tensor.shape[-1])
+
+    @property
+    def final_states(self) -> list[Tensor]:
+        """What a recurrent layer returned beside its output: its last hidden states (and cells)."""
+        if not isinstance(self.module, nn.RNNBase):
+            return []
+        states = [call.output[1] for call in self.calls]
+        return [tensor for state in states for tensor in (state if isinstance(state, tuple) else (state,))]
 
     @property
     def units(self) -> int:
@@ -75,38 +103,87 @@ class LayerUse:
         return _activation(self.activation_module)
 
 
-def has_weight_matrix(module: nn.Module) -> bool:
-    """Whether `module` is a layer in gradlab's sense: it has a weight of two or more dimensions of its own."""
+def layers_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers of a model by their names in `named_modules()`; a shared one once, by its first name.
+
+    A layer is a module with a weight of two or more dimensions of its own, or one that holds several such as one:
+    recurrent modules and cells, `nn.MultiheadAttention`, a `Composite`.
+    """
+    inside = parts_of_layers(model)
+    return {name: module for name, module in model.named_modules() if module not in inside and weights_of(module)}
+
+
+def parts_of_layers(model: nn.Module) -> set[nn.Module]:
+    """The modules inside a layer that holds several matrices."""
+    return {
+        part for whole in model.modules() if isinstance(whole, _WHOLE) for part in whole.modules() if part is not whole
+    }
+
+
+def weights_of(module: nn.Module) -> list[nn.Parameter]:
+    """The matrices (parameters of two or more dimensions) of a layer, none for a module that is no layer.
+
+    Of a weight under a parametrization they are the parameters that it is computed from.
+    """
+    if isinstance(module, _WHOLE):
+        named = module.named_parameters()
+        return [parameter for name, parameter in named if parameter.ndim >= 2 and not _is_bias(name)]
     weight = module._parameters.get("weight")
-    return weight is not None and weight.ndim >= 2
+    if weight is not None:
+        return [weight] if weight.ndim >= 2 else []
+    return [original for original in _originals(module, "weight") if original.ndim >= 2]
 
 
-def weight_of(module: nn.Module) -> Tensor:
-    """The weight of a module that `has_weight_matrix`."""
-    weight = module._parameters["weight"]
-    if weight is None:
-        raise ValueError("the module has no weight")
-    return weight
+def biases_of(module: nn.Module) -> list[nn.Parameter]:
+    """The biases of a layer."""
+    if isinstance(module, _WHOLE):
+        return [parameter for name, parameter in module.named_parameters() if _is_bias(name)]
+    bias = module._parameters.get("bias")
+    return [bias] if bias is not None else _originals(module, "bias")
+
+
+def _is_bias(name: str) -> bool:
+    return "bias" in name.rpartition(".")[2]
+
+
+def _originals(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """The parameters from which a parametrization (`torch.nn.utils.parametrize`) computes the one called `name`."""
+    parametrizations = module._modules.get("parametrizations")
+    own = parametrizations._modules.get(name) if parametrizations is not None else None
+    return [] if own is None else list(own.parameters())
+
+
+def all_weights(module: nn.Module) -> Tensor:
+    """The entries of all matrices of a layer, [1, weight], detached."""
+    return torch.cat([weight.detach().flatten() for weight in weights_of(module)])[None]
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """What a layer passes on: its output, or the first of them, where that is a tensor of real numbers."""
+    value = output[0] if isinstance(output, tuple) and output else output
+    return value if isinstance(value, Tensor) and value.is_floating_point() else None
 
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
     """The layers that a forward pass uses, in the order of their first use; filled while the pass runs."""
-    names = {module: name for name, module in model.named_modules()}
+    names = {module: name for name, module in layers_of(model).items()}
     uses: dict[nn.Module, LayerUse] = {}
     order: list[LayerUse] = []
     waiting: list[LayerUse] = []
 
-    def layer_hook(module: nn.Module, _inputs: object, output: object) -> object:
-        if not isinstance(output, Tensor) or not output.is_floating_point():
+    def layer_hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> object:
+        z = first_tensor(output)
+        if z is None:
             return None
         if module not in uses:
             uses[module] = LayerUse(names[module], module)
             order.append(uses[module])
-        uses[module].preactivations.append(output)
+        uses[module].preactivations.append(z)
+        uses[module].calls.append(Call(inputs, output))
         waiting[:] = [uses[module]]
         # A copy goes on, so that an activation in place leaves the pre-activation as it was.
-        return output.clone()
+        return (z.clone(), *output[1:]) if isinstance(output, tuple) else z.clone()
 
     def activation_pre_hook(module: nn.Module, inputs: tuple[object, ...]) -> None:
         if waiting and isinstance(inputs[0], Tensor):
@@ -125,11 +202,14 @@ def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
                 waiting.clear()
 
     handles = []
+    inside = parts_of_layers(model)
     for module in model.modules():
+        if module in inside:
+            continue
         if isinstance(module, (*_NAMED, *_OTHERS)):
             handles.append(module.register_forward_pre_hook(activation_pre_hook))
             handles.append(module.register_forward_hook(activation_hook))
-        elif has_weight_matrix(module):
+        elif module in names:
             handles.append(module.register_forward_hook(layer_hook))
     try:
         yield order
