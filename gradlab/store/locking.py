@@ -1,4 +1,4 @@
-"""One writer for a run directory at a time."""
+"""One writer for a run directory, or for a part of it, at a time."""
 
 from __future__ import annotations
 
@@ -23,38 +23,47 @@ LOCK_NAME = ".lock"
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
+class HeldError(MachineError):
+    """Another writer holds what is to be locked."""
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK_NAME, wait: bool = False) -> Iterator[None]:
     """Holds `folder` for this process; the system lets go of it when the process ends, however it ends.
 
     Where the system or the file system knows no locks, nothing is locked.
 
+    Args:
+        name: of the file in `folder` that is locked; who locks files of other names don't mind each other.
+        wait: until nobody else holds it, instead of raising.
+
     Raises:
-        MachineError: another process holds it, or the lock file cannot be written.
+        HeldError: another process holds it, or another thread of this one.
+        MachineError: the lock file cannot be written.
     """
     if fcntl is None:
         yield
         return
-    descriptor = _acquire(folder)
+    descriptor = _acquire(folder, name, wait)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-def _acquire(folder: Path) -> int:
-    path = folder / LOCK_NAME
+def _acquire(folder: Path, name: str, wait: bool) -> int:
+    path = folder / name
     while True:
         with machine_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _UNSUPPORTED:
                 return descriptor
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise MachineError(
+            raise HeldError(
                 f"{folder}: another gradlab run{holder} is writing to this directory; "
                 "wait for it or stop it, or choose another folder with --out"
             ) from error

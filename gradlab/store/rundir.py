@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ from gradlab.store.tables import SCHEMA_VERSION, TABLES
 CONFIG_NAME = "config.yaml"
 INFO_NAME = "run.json"
 VERSION_KEY = b"gradlab.schema_version"
+WATCHED = "watched"
+"""The fact of run.json that tells directories of `gradlab.watch` from those of `gradlab run`."""
 
 _ABANDONED_AFTER = 600.0
 """Seconds after which a directory that was never renamed into place is a leftover; making one takes milliseconds."""
@@ -70,15 +73,15 @@ class RunDirectory:
         run = cls(out / f"{name}-{digest[:8]}")
         with machine_errors(run.path):
             out.mkdir(parents=True, exist_ok=True)
-            _remove_asides(run.path)
-            if _is_something(run.path):
+            remove_asides(run.path)
+            if is_something(run.path):
                 run._check_ours(digest, fresh)
                 with run.lock():
                     if not fresh:
                         run._tidy(digest)
                         return run
                     _delete(run.path)
-            run._create(digest, config_yaml)
+            run.make(config_yaml, {"config_digest": digest})
         return run
 
     def lock(self) -> AbstractContextManager[None]:
@@ -112,9 +115,7 @@ class RunDirectory:
             target = self.path / table / f"{part_id}.parquet"
             standing = _trial_ids(target)
             if standing is None:
-                rows = _stamped(content[table])
-                write = write_by_step if "step" in rows.column_names else _write_rows
-                write_whole(target, lambda stream, rows=rows, write=write: write(rows, stream))  # type: ignore[misc]
+                write_table(target, content[table])
             elif not standing <= wanted or (table == "trials" and standing != wanted):
                 raise ValueError(f"{target} holds other trials than the part to be written")
 
@@ -142,7 +143,7 @@ class RunDirectory:
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace `run.json` in one step; what identifies the run is kept."""
         known = self.read_info()
-        identity = {key: known[key] for key in ("schema_version", "config_digest") if key in known}
+        identity = {key: known[key] for key in ("schema_version", "config_digest", WATCHED) if key in known}
         text = json.dumps({"schema_version": SCHEMA_VERSION} | identity | dict(info), indent=2, default=str)
         write_whole(self.path / INFO_NAME, lambda stream: stream.write(f"{text}\n".encode()))
 
@@ -154,18 +155,23 @@ class RunDirectory:
             return {}
         return info if isinstance(info, dict) else {}
 
-    def _create(self, digest: str, config_yaml: str) -> None:
-        # Made aside and renamed, so that a crash leaves no half directory under the run's name.
-        made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}"))
+    def make(self, config_yaml: str, info: Mapping[str, Any]) -> None:
+        """Make this directory with a config, what run.json says at first, and empty tables; whole or not at all.
+
+        Where another process made a run directory here in this moment, that is left as it is.
+
+        Raises:
+            OSError: the machine said no, or something else stands here.
+        """
+        made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}-{threading.get_ident()}"))
         for table in TABLES:
             (made.path / table).mkdir(parents=True)
         write_whole(made.path / CONFIG_NAME, lambda stream: stream.write(config_yaml.encode()))
-        made.write_info({"config_digest": digest})
+        made.write_info(info)
         try:
             made.path.rename(self.path)
         except OSError as error:
             shutil.rmtree(made.path, ignore_errors=True)
-            # Another process made the same run in this moment: the lock will tell who may write.
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not is_run_directory(self.path):
                 raise
 
@@ -174,6 +180,8 @@ class RunDirectory:
             raise UsageError(
                 f"{self.path} is no gradlab run directory; move it away or choose another folder with --out"
             )
+        if self.read_info().get(WATCHED):
+            raise UsageError(f"{self.path} was written by gradlab.watch; choose another folder with --out")
         if fresh:
             return
         info = self.read_info()
@@ -211,7 +219,7 @@ def unreadable_version(version: Any) -> str | None:
     )
 
 
-def _is_something(path: Path) -> bool:
+def is_something(path: Path) -> bool:
     """Whether anything but an empty folder stands at `path`."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
@@ -226,7 +234,7 @@ def _delete(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _remove_asides(path: Path) -> None:
+def remove_asides(path: Path) -> None:
     """Remove what a crash left of making or deleting the run at `path`; another process may be making it right now."""
     for pattern, age in ((".old-*", 0.0), (".new-*", _ABANDONED_AFTER)):
         for aside in path.parent.glob(f".{path.name}{pattern}"):
@@ -234,8 +242,16 @@ def _remove_asides(path: Path) -> None:
                 shutil.rmtree(aside, ignore_errors=True)
 
 
-def _stamped(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)})
+def write_table(target: Path, table: pa.Table) -> None:
+    """Write a part file, whole or not at all; rows that have steps stand by step.
+
+    Raises:
+        MachineError: the machine said no.
+    """
+    stamp = {**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)}
+    rows = table.replace_schema_metadata(stamp)
+    write = write_by_step if "step" in rows.column_names else _write_rows
+    write_whole(target, lambda stream: write(rows, stream))
 
 
 def _write_rows(table: pa.Table, stream: Any) -> None:
