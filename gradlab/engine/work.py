@@ -10,7 +10,8 @@ import torch
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.activations import Activation, make_activation
-from gradlab.engine.custom import build_model, train_custom
+from gradlab.engine.building import build_model
+from gradlab.engine.custom import train_custom
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.prediction import forecast
 from gradlab.engine.stacks import Part, Stack

@@ -13,7 +13,8 @@ from torch import nn
 
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
-from gradlab.engine.custom import build_model, train_custom
+from gradlab.engine.building import build_model
+from gradlab.engine.custom import train_custom
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.initialise import draw_weights
 from gradlab.engine.stacks import Part, Stack

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlab.engine.custom import build_model, train_custom
+from gradlab.engine.building import build_model
+from gradlab.engine.custom import train_custom
 from gradlab.engine.first_step import FirstStep, measure_first_step
 from gradlab.engine.tasks import Task
 from tests.engine.comparison import as_task
