@@ -8,12 +8,13 @@ from typing import Any
 
 from gradlab.config.document import Document, Loc, Unreadable, dotted
 from gradlab.config.fields import is_sweep_path, sweep_path_problem
+from gradlab.config.model import MODEL_READS
 from gradlab.config.problems import described, value_faults
 from gradlab.config.schema import (
-    CUSTOM_MODEL_FIELDS,
     DATA_OPTIONS,
     MAX_SEED,
     MAX_TRIALS,
+    SEQUENCES,
     Data,
     Experiment,
     Model,
@@ -143,19 +144,45 @@ def check_options(document: Document) -> set[str]:
     if known:
         reads = {"name", "standardize"}.union(*(data_options(name) for name in known))
         what = " or ".join(f"'{name}'" for name in known)
-        _check_unused(document, "data", set(Data.model_fields) - reads, f"data set {what} does not read it")
+        _check_unused(
+            document, "data", dict.fromkeys(set(Data.model_fields) - reads, f"data set {what} does not read it")
+        )
     if len(known) == len(names) == 1:
         _check_missing(document, "data.name", known[0], required_options(known[0]))
     faulty = {"data"} if len(document.problems) > before else set()
     before = len(document.problems)
-    families = _possible(document, "model.family", Model)
-    if families == ["custom"]:
-        built_in = set(Model.model_fields) - {"family", *CUSTOM_MODEL_FIELDS}
-        _check_missing(document, "model.family", "custom", ["factory"])
-        _check_unused(document, "model", built_in, "a model of family 'custom' is built by its factory")
-    elif families and set(families) <= {"mlp", "cnn"}:
-        _check_unused(document, "model", set(CUSTOM_MODEL_FIELDS), "only model.family 'custom' reads it")
+    _check_model_options(document, names)
     return faulty | ({"model"} if len(document.problems) > before else set())
+
+
+def _check_model_options(document: Document, data: list[str]) -> None:
+    """Report what the families that the model may be of need and do not have, or have and do not read.
+
+    Args:
+        data: the names that the data set may have.
+    """
+    families = _possible(document, "model.family", Model)
+    if not set(families) <= MODEL_READS.keys():
+        return
+    if families == ["custom"]:
+        _check_missing(document, "model.family", "custom", ["factory"])
+    reads = {"family"}.union(*(MODEL_READS[family] for family in families))
+    unused = {key: _readers(key, families) for key in Model.model_fields if key not in reads}
+    if families == ["rnn"] and set(_possible(document, "model.cell", Model)) <= {"lstm", "gru"}:
+        unused["activation"] = "only model.cell 'rnn' reads it"
+    generated = not set(data) <= DATA_OPTIONS.keys() - set(SEQUENCES)
+    if "custom" in families and not generated and not {"rnn", "transformer"} & set(families):
+        told = " or ".join(f"'{name}'" for name in SEQUENCES)
+        unused["sequence_length"] = f"a model of family 'custom' reads it where data.name is {told}"
+    _check_unused(document, "model", unused)
+
+
+def _readers(key: str, families: list[str]) -> str:
+    """Why none of these families reads the field `key` of the model."""
+    if families == ["custom"]:
+        return "a model of family 'custom' is built by its factory"
+    readers = [f"'{family}'" for family, reads in MODEL_READS.items() if key in reads]
+    return f"only model.family {' or '.join(readers)} reads it"
 
 
 def momentum_note(document: Document) -> str | None:
@@ -175,16 +202,17 @@ def _check_missing(document: Document, path: str, choice: str, needed: list[str]
         document.report(document.at_key((section,)), missing_options(path, choice, missing).message())
 
 
-def _check_unused(document: Document, section: str, unused: set[str], why: str) -> None:
+def _check_unused(document: Document, section: str, unused: dict[str, str]) -> None:
+    """Report settings of a section that stand in `unused`, field -> why it has no effect."""
     settings = document.get(section)
     for key, value in settings.items() if isinstance(settings, dict) else ():
         if key in unused and value is not None and (key, value) != ("kwargs", {}):
-            document.report(document.at_key((section, key)), f"{section}.{key} has no effect: {why}")
+            document.report(document.at_key((section, key)), f"{section}.{key} has no effect: {unused[key]}")
     for entry in _entries(document):
-        top, _, key = entry.path.partition(".")
-        read = entry.kind == "exclude" or top != section or key.split(".")[0] not in unused
-        if not read and is_sweep_path(entry.path):
-            document.report(document.at_key(entry.loc), f"{entry.path} has no effect: {why}")
+        top, _, path = entry.path.partition(".")
+        key = path.split(".")[0]
+        if entry.kind != "exclude" and top == section and key in unused and is_sweep_path(entry.path):
+            document.report(document.at_key(entry.loc), f"{entry.path} has no effect: {unused[key]}")
 
 
 def _possible(document: Document, path: str, section: type[Section]) -> list[str]:

@@ -33,8 +33,10 @@ def to_yaml(experiment: Experiment) -> str:
     content = experiment.model_dump()
     for name in (*SECTIONS, "check"):
         content[name] = _effective(getattr(experiment, name))
-    if "data.name" in experiment.sweep.paths():
-        content["data"] = {key: value for key, value in experiment.data.given().items() if value is not None}
+    for name, deciding in (("data", {"data.name"}), ("model", {"model.family", "data.name"})):
+        if deciding & set(experiment.sweep.paths()):
+            given = getattr(experiment, name).given()
+            content[name] = {key: value for key, value in content[name].items() if key in given}
     text: str = yaml.dump(content, Dumper=_CoreDumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 

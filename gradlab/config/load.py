@@ -24,6 +24,7 @@ from gradlab.errors import ConfigError, Problem
 MAX_BYTES = 2**20
 """The largest config that is read."""
 
+_FIELD = re.compile(rf"\b(?:{'|'.join(SECTIONS)})\.\w+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -173,19 +174,28 @@ def _report_failures(document: Document, failures: Iterable[Failure]) -> None:
             swept = [path for path in failure.point if path in str(error)]
             settings, messages = "", [str(error)]
         for message in messages:
-            place = _failure_place(document, failure, swept, message)
+            written = _written(document, failure, swept, message)
+            place = written or _failure_place(document, failure, swept, message)
             if (place, message) not in seen:
                 seen.add((place, message))
-                document.report(place, f"{message}, where {settings}" if settings else message)
+                document.report(place, f"{message}, where {settings}" if settings and not written else message)
+
+
+def _written(document: Document, failure: Failure, swept: list[str], message: str) -> Place | None:
+    """The setting outside the sweep that the message names first, if it names none in the sweep."""
+    named = [tuple(path.split(".")) for path in _FIELD.findall(message)]
+    if failure.include is not None or any(path in message for path in swept):
+        return None
+    return next((document.values[loc] for loc in named if loc in document.values), None)
 
 
 def _failure_place(document: Document, failure: Failure, swept: list[str], message: str) -> Place:
-    """The include entry, the swept key that the message names, or the setting at fault outside the sweep."""
+    """The include entry, the swept key that the message names, or the section at fault outside the sweep."""
     if failure.include is not None:
         return document.at_value(("sweep", "include", failure.include))
     named = sorted((path for path in swept if path in message), key=len, reverse=True) or swept
     if not named:
-        return document.at_key((failure.section,)) if failure.section else document.at_value(("train", "batch_size"))
+        return document.at_key((failure.section,)) if failure.section else document.at_value(())
     mappings: list[Loc] = [
         ("sweep", "grid"),
         *(("sweep", "zip", i) for i in range(len(document.get("sweep", "zip") or []))),

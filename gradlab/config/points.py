@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from gradlab.config.choices import Choice
 from gradlab.config.fields import SECTIONS, coerce
-from gradlab.config.schema import Model, Section, Sweep, Train
+from gradlab.config.model import MODEL_READS
+from gradlab.config.schema import DEFAULT_SEQUENCE_LENGTH, SEQUENCES, Data, Model, Section, Sweep, Train
 
 
 def points(sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -101,13 +102,17 @@ def walk(sweep: Sweep, base: Mapping[str, Section]) -> Iterator[Step]:
 
 
 def _conflict(sections: Mapping[str, Resolved]) -> str | None:
-    """How two sections disagree: a batch norm over units cannot work on one example, which has no variance."""
-    model = sections["model"].section if "model" in sections else None
-    train = sections["train"].section if "train" in sections else None
-    if not isinstance(model, Model) or not isinstance(train, Train):
+    """How two sections disagree, if they do; the setting to blame is named first."""
+    data, model, train = (sections[name].section if name in sections else None for name in ("data", "model", "train"))
+    if not isinstance(model, Model):
         return None
-    if model.family == "mlp" and model.norm == "batch" and train.batch_size == 1:
+    if isinstance(train, Train) and model.family == "mlp" and model.norm == "batch" and train.batch_size == 1:
+        # A batch norm over units cannot work on one example, which has no variance.
         return "train.batch_size must be at least 2 where model.norm is 'batch' (it is 1)"
+    if isinstance(data, Data) and data.name in SEQUENCES and not model.reads("sequence_length"):
+        readers = ", ".join(name for name, reads in MODEL_READS.items() if "sequence_length" in reads)
+        told = f"model.family must be one of {readers} where data.name is '{data.name}', a data set of sequences"
+        return f"{told} (it is '{model.family}')"
     return None
 
 
@@ -120,6 +125,7 @@ class _Resolver:
     def __init__(self, base: Mapping[str, Section]) -> None:
         self._base = {name: section.given() for name, section in base.items()}
         self._known: dict[tuple[Any, ...], Resolved] = {}
+        self._lengthened: dict[int, Resolved] = {}
         self._paths: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
 
     def __call__(self, point: Mapping[str, Any]) -> dict[str, Resolved]:
@@ -136,7 +142,20 @@ class _Resolver:
             if known is None:
                 known = self._known[key] = self._resolve(name, paths, point)
             sections[name] = known
+        data, model = sections.get("data"), sections.get("model")
+        if data and model and isinstance(data.section, Data) and data.section.name in SEQUENCES:
+            sections["model"] = self._with_length(model)
         return sections
+
+    def _with_length(self, known: Resolved) -> Resolved:
+        """The model beside generated sequences: where it doesn't say how long these are, the default says it."""
+        model = known.section
+        if not isinstance(model, Model) or model.sequence_length is not None or not model.reads("sequence_length"):
+            return known
+        if id(known) not in self._lengthened:
+            longer = _canonical(model.model_copy(update={"sequence_length": DEFAULT_SEQUENCE_LENGTH}))
+            self._lengthened[id(known)] = longer
+        return self._lengthened[id(known)]
 
     def _resolve(self, name: str, paths: tuple[str, ...], point: Mapping[str, Any]) -> Resolved:
         raw: dict[str, Any] = {name: dict(self._base[name])}
@@ -146,7 +165,11 @@ class _Resolver:
             section = SECTIONS[name].model_validate(raw[name]).resolved()
         except ValidationError as error:
             return Resolved(None, error=error)
-        return Resolved(section, json.dumps(section.model_dump(exclude_none=True), sort_keys=True).encode())
+        return _canonical(section)
+
+
+def _canonical(section: Section) -> Resolved:
+    return Resolved(section, json.dumps(section.model_dump(exclude_none=True), sort_keys=True).encode())
 
 
 class _Matcher:

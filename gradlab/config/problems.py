@@ -70,6 +70,8 @@ def faults(error: ValidationError, prefix: Loc = ()) -> Iterator[Fault]:
             yield Fault(loc, True, f"unknown key '{dotted(loc)}'{_known_key(loc)}")
         elif found["type"] == "missing_option":
             yield Fault(loc, True, found["msg"])
+        elif found["type"] == "joint_setting":
+            yield Fault((*loc, context["key"]), False, found["msg"])
         elif found["type"] == "threshold_order":
             yield Fault((*loc, "vanishing"), False, found["msg"])
         else:

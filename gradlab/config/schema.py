@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gradlab.config.choices import Activation, Choice, Init, check_function_path
+from gradlab.config.choices import check_function_path
+from gradlab.config.model import Model as Model
+from gradlab.config.section import PARTIAL as PARTIAL
+from gradlab.config.section import Section as Section
+from gradlab.config.section import fill_unset, is_partial
+from gradlab.config.section import missing_options as missing_options
 
 MAX_TRIALS = 1_000_000
 MAX_SEED = 2**63 - 1
@@ -27,56 +25,50 @@ DATA_OPTIONS: dict[str, dict[str, Any]] = {
     "spirals": {"n_samples": 1000, "noise": 0.02, "turns": 1.5},
     "gaussian": {"n_samples": 1000, "n_features": 20, "separation": 2.0},
     "multilabel": {"n_samples": 1000, "n_features": 20, "n_labels": 5},
+    "adding": {"n_samples": 1000, "standardize": False},
+    "delayed_recall": {"n_samples": 1000, "n_symbols": 8, "standardize": False},
     "npz": {"path": None, "task": None},
     "custom": {"factory": None, "kwargs": {}},
 }
 """Data set name -> the options that it reads, with their defaults (None: the user must say)."""
+
+SEQUENCES = ("adding", "delayed_recall")
+"""Data sets of generated sequences, as long as `model.sequence_length` says."""
+
+DEFAULT_SEQUENCE_LENGTH = 20
+"""Time steps of generated sequences where `model.sequence_length` doesn't say."""
 
 SPLIT_OPTIONS: dict[str, Any] = {"eval_fraction": 0.2, "split_seed": 0}
 """Options of every data set that gradlab splits itself, all but `npz` and `custom`."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
-PARTIAL = {"partial": True}
-"""Validation context of a section whose missing required options the sweep supplies."""
-
-
-def _is_partial(info: ValidationInfo) -> bool:
-    return bool(info.context and info.context.get("partial"))
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, numbers are finite, nothing is coerced."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def unused_fields(self) -> list[str]:
-        """Fields that have no effect beside the other settings of this section."""
-        return []
-
-    def given(self) -> dict[str, Any]:
-        """The settings as raw values, from which a point of the sweep starts."""
-        return self.model_dump()
-
-    def resolved(self) -> Self:
-        """The section with its unused fields at their defaults, so that equal trials are equal."""
-        defaults = type(self).model_fields
-        resets = {key: defaults[key].get_default(call_default_factory=True) for key in self.unused_fields()}
-        return self.model_copy(update=resets) if resets else self
-
 
 class Data(Section):
     """The data set. Options that a data set does not read are left out of the resolved config."""
 
     name: Literal[
-        "digits", "breast_cancer", "diabetes", "moons", "spirals", "gaussian", "multilabel", "npz", "custom"
+        "digits",
+        "breast_cancer",
+        "diabetes",
+        "moons",
+        "spirals",
+        "gaussian",
+        "multilabel",
+        "adding",
+        "delayed_recall",
+        "npz",
+        "custom",
     ] = "digits"
-    standardize: bool = Field(True, description="features to mean 0, variance 1, from the training split")
+    standardize: bool = Field(
+        True, description="features to mean 0, variance 1, from the training split (false for generated sequences)"
+    )
     eval_fraction: float | None = Field(None, gt=0, lt=1, description="share of the examples held out (0.2)")
     split_seed: int | None = Field(None, ge=0, le=2**32 - 1, description="seed of generation and split (0)")
     n_samples: int | None = Field(None, ge=10, le=10**7)
     n_features: int | None = Field(None, ge=1, le=10**5)
     n_labels: int | None = Field(None, ge=1, le=10**4)
+    n_symbols: int | None = Field(None, ge=2, le=10**4, description="symbols of which one is to be recalled")
     noise: float | None = Field(None, ge=0, description="standard deviation of the noise on coordinates")
     turns: float | None = Field(None, gt=0, le=100, description="turns of each spiral arm")
     separation: float | None = Field(None, ge=0, description="distance between the two class means")
@@ -93,22 +85,18 @@ class Data(Section):
     @model_validator(mode="after")
     def _need_options(self, info: ValidationInfo) -> Data:
         missing = [key for key in required_options(self.name) if getattr(self, key) is None]
-        if missing and not _is_partial(info):
+        if missing and not is_partial(info):
             raise missing_options("data.name", self.name, missing)
         return self
 
     @model_validator(mode="after")
     def _fill_defaults(self) -> Data:
-        # Past the frozen model's guard and its record of set fields: `given` tells settings from defaults by that.
-        for key, default in data_options(self.name).items():
-            if default is not None and getattr(self, key) is None:
-                object.__setattr__(self, key, default)
-                self.model_fields_set.discard(key)
+        fill_unset(self, data_options(self.name))
         return self
 
     def given(self) -> dict[str, Any]:
         """Without the defaults that belong to this data set: another has its own."""
-        filled = data_options(self.name).keys() - self.model_fields_set
+        filled = {"standardize", *data_options(self.name)} - self.model_fields_set
         return {key: value for key, value in self.model_dump().items() if key not in filled}
 
     def unused_fields(self) -> list[str]:
@@ -125,57 +113,6 @@ def data_options(name: str) -> dict[str, Any]:
 def required_options(name: str) -> list[str]:
     """The options without which data set `name` cannot be made."""
     return [key for key, default in DATA_OPTIONS[name].items() if default is None]
-
-
-def missing_options(path: str, choice: str, keys: list[str]) -> PydanticCustomError:
-    """The error that the setting `choice` of the field at `path` needs the fields `keys` of its section."""
-    section = path.split(".")[0]
-    needed = " and ".join(f"{section}.{key}" for key in keys)
-    context = {"path": path, "choice": choice, "needed": needed}
-    return PydanticCustomError("missing_option", "{path} '{choice}' needs {needed}", context)
-
-
-CUSTOM_MODEL_FIELDS = ("factory", "kwargs")
-"""The fields of `model` that only family `custom` reads; it reads none of the others."""
-
-
-class Model(Section):
-    """The network: `depth` hidden layers of `width` units, the output layer on top."""
-
-    family: Literal["mlp", "cnn", "custom"] = "mlp"
-    depth: int = Field(10, ge=1, le=10_000, description="hidden layers; the output layer comes on top")
-    width: int = Field(64, ge=1, le=65_536, description="units (channels for cnn) of every hidden layer")
-    activation: Activation = Field(
-        Choice("relu"),
-        description="a name, a mapping with parameters, or file.py:function",
-        json_schema_extra={"default": "relu"},
-    )
-    init: Init = Field(
-        Choice("pytorch_default"),
-        description="how weights and biases are drawn",
-        json_schema_extra={"default": "pytorch_default"},
-    )
-    norm: Literal["none", "layer", "batch"] = "none"
-    residual: bool = Field(False, description="h_l = h_{l-1} + phi(norm(z_l)) from the second layer on")
-    factory: str | None = Field(None, description="file.py:function that makes an nn.Module (family: custom)")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
-
-    @field_validator("factory")
-    @classmethod
-    def _factory_path(cls, value: str | None) -> str | None:
-        return value if value is None else check_function_path(value)
-
-    @model_validator(mode="after")
-    def _need_factory(self, info: ValidationInfo) -> Model:
-        if self.family == "custom" and self.factory is None and not _is_partial(info):
-            raise missing_options("model.family", "custom", ["factory"])
-        return self
-
-    def unused_fields(self) -> list[str]:
-        """A custom model reads its factory and kwargs, a built-in one everything else."""
-        if self.family != "custom":
-            return list(CUSTOM_MODEL_FIELDS)
-        return [key for key in type(self).model_fields if key not in {"family", *CUSTOM_MODEL_FIELDS}]
 
 
 class Train(Section):
@@ -284,6 +221,14 @@ class Experiment(Section):
         if isinstance(seeds, list) and len(set(seeds)) < len(seeds):
             raise PydanticCustomError("repeated_seed", "a seed stands twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _fill_length(self) -> Experiment:
+        if self.data.name in SEQUENCES and self.model.reads("sequence_length"):
+            model = self.model.model_copy()
+            fill_unset(model, {"sequence_length": DEFAULT_SEQUENCE_LENGTH})
+            object.__setattr__(self, "model", model)
+        return self
 
     @property
     def seed_list(self) -> range | list[int]:

@@ -15,13 +15,14 @@ name: depth-vs-activation       # names the run directory: letters, digits, '.',
 
 data:
   name: digits                  # digits | breast_cancer | diabetes | moons | spirals | gaussian | multilabel
-                                #   | npz | custom
-  standardize: true             # features to mean 0, variance 1, from the training split
+                                #   | adding | delayed_recall (generated sequences) | npz | custom
+  standardize: true             # features to mean 0, variance 1, from the training split; of generated sequences false
   # eval_fraction: 0.2          # share of the examples held out for evaluation (all but npz, custom)
   # split_seed: 0               # seed of the split and of generated data, whatever the trial (all but npz, custom)
-  # n_samples: 1000             # examples to generate (moons, spirals, gaussian, multilabel)
+  # n_samples: 1000             # examples to generate (moons, spirals, gaussian, multilabel, adding, delayed_recall)
   # n_features: 20              # features to generate (gaussian, multilabel)
   # n_labels: 5                 # labels of each example (multilabel)
+  # n_symbols: 8                # symbols of which one is to be recalled (delayed_recall)
   # noise: 0.1                  # deviation of the noise on coordinates, 0.02 if left out of spirals (moons, spirals)
   # turns: 1.5                  # turns of each arm (spirals)
   # separation: 2.0             # distance between the means of the two classes (gaussian)
@@ -31,19 +32,25 @@ data:
   # kwargs: {}                  # keyword arguments of the factory (custom)
 
 model:
-  family: mlp                   # mlp | cnn | custom
-  depth: 10                     # hidden layers; the output layer comes on top
+  family: mlp                   # mlp | cnn | rnn | transformer | custom
+  depth: 10                     # hidden layers (1 if left out of an rnn, 4 blocks of a transformer); the output layer
+                                #   comes on top
   width: 64                     # units (channels for cnn) of every hidden layer
   activation: relu              # linear | sigmoid | tanh | relu | leaky_relu | elu | selu | gelu | silu | softplus
                                 #   | hardtanh, with parameters as in {name: leaky_relu, negative_slope: 0.2},
-                                #   or your own file.py:function
+                                #   or your own file.py:function; of an rnn tanh (if left out) | relu
   init: pytorch_default         # pytorch_default | xavier_normal | xavier_uniform | he_normal | he_uniform
                                 #   | lecun_normal | orthogonal, or {name: normal, sigma_w: 1.5, sigma_b: 0.1}
                                 #   with Var(W) = sigma_w^2 / fan_in and Var(b) = sigma_b^2
-  norm: none                    # none | layer | batch, between the linear map and the activation
+  norm: none                    # none | layer | batch, between the linear map and the activation;
+                                #   of a transformer none | pre (if left out) | post
   residual: false               # add the layer's input to its output, from the second hidden layer on
+  # cell: rnn                   # rnn | lstm | gru (rnn)
+  # heads: 4                    # attention heads, which divide the width (transformer)
+  # sequence_length: 20         # time steps of a generated sequence (rnn, transformer, custom)
+                                #   or how many steps flat features are cut into, one each if left out
   # factory: net.py:make        # file.py:function that makes a torch.nn.Module (custom)
-  # kwargs: {}                  # keyword arguments of the factory (custom, which reads only these two)
+  # kwargs: {}                  # keyword arguments of the factory (custom, which reads only these)
 
 train:
   steps: 500                    # updates

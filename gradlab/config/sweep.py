@@ -32,8 +32,6 @@ TRIAL_COLUMNS = {
 }
 """Field path -> its column in the trials table, for fields that every trial shows; others stand under their path."""
 
-_BUILT_IN_ONLY = ("depth", "width", "activation", "init", "norm", "residual")
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -55,8 +53,7 @@ class Trial:
     def factors(self) -> dict[str, Any]:
         """The factor columns of the trials table, in order: the fixed ones, then other swept fields by path."""
         columns = {column: _shown(self._setting(path)) for path, column in TRIAL_COLUMNS.items()}
-        if self.model.family == "custom":
-            columns.update(dict.fromkeys(_BUILT_IN_ONLY))
+        columns.update(dict.fromkeys(key for key in self.model.unused_fields() if key in columns))
         return columns | {path: value for path, value in self.point.items() if path not in TRIAL_COLUMNS}
 
     def _setting(self, path: str) -> Any:

@@ -32,8 +32,9 @@ _KEYS = st.sampled_from(
         "sigma_w",
     ]
 )
+_NAMES = "relu elu tanh normal npz custom cnn rnn transformer lstm batch pre moons adding momentum a.py:f x 1e-3 off"
 _SCALARS = st.sampled_from([0, 1, 2, -1, 7.5, 1e300, float("nan"), float("inf"), True, None]) | st.sampled_from(
-    ["relu", "elu", "normal", "npz", "custom", "cnn", "batch", "moons", "momentum", "a.py:f", "x", "1e-3", "off"]
+    _NAMES.split()
 )
 _VALUES = st.recursive(
     _SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4), max_leaves=10

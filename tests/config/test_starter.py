@@ -11,8 +11,9 @@ import pytest
 from gradlab.config.choices import ACTIVATIONS, INITS
 from gradlab.config.fields import ALL_SECTIONS
 from gradlab.config.load import LoadedConfig
+from gradlab.config.model import FAMILY_DEFAULTS, MODEL_READS
 from gradlab.config.positions import read_yaml
-from gradlab.config.schema import DATA_OPTIONS, SPLIT_OPTIONS, Experiment, Model, Sweep, Train
+from gradlab.config.schema import DATA_OPTIONS, DEFAULT_SEQUENCE_LENGTH, SPLIT_OPTIONS, Experiment, Model, Sweep, Train
 from gradlab.config.starter import json_schema, starter_config
 
 Load = Callable[..., LoadedConfig]
@@ -56,6 +57,10 @@ def test_options_in_comments_stand_at_their_defaults_and_name_their_data_sets() 
             assert value == Train().momentum
         elif readers.startswith("custom, which"):
             assert value == Model().kwargs
+        elif key in MODEL_READS["rnn"] + MODEL_READS["transformer"]:
+            families = [family for family, reads in MODEL_READS.items() if key in reads]
+            assert set(readers.split(", ")) == set(families)
+            assert {FAMILY_DEFAULTS[family].get(key, DEFAULT_SEQUENCE_LENGTH) for family in families} == {value}
         else:
             assert set(readers.split(", ")) == sets
             for name in sets:
