@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gradlab.analysis.gate.outcome import Outcome
 from gradlab.config.schema import MIN_CHECK_SEEDS, Check
 from gradlab.engine.draws import weight_print
 from gradlab.engine.first_step import DataLoss, FirstStep, forked_streams, measure_first_step
+from gradlab.engine.modules import tensors_in
 from gradlab.errors import BaselineError, GradlabError, UsageError
 from gradlab.observe import compared
 from gradlab.report.gate.console import report_text
@@ -126,7 +127,7 @@ def _measure(
     model: nn.Module | Callable[[], nn.Module], batch: tuple[Any, Any], loss: DataLoss, seeds: tuple[int, ...]
 ) -> Measurement:
     inputs, targets = batch
-    examples = next((len(tensor) for tensor in _tensors(inputs) if tensor.ndim), 0)
+    examples = next((len(tensor) for tensor in tensors_in(inputs) if tensor.ndim), 0)
     if not examples:
         raise UsageError("batch: its inputs hold no tensor with examples")
     single = isinstance(model, nn.Module)
@@ -183,14 +184,6 @@ def _check_comparable(known: Measurement, now: Measurement, path: Path) -> None:
         told = "the module started from other weights than the baseline's, and one sample can't tell that from a change"
         cure = "pass a function that makes the model, or call torch.manual_seed before making it"
         raise BaselineError(f"{path}: {told}; {cure}; {_REMEDY}")
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | tuple | list):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(one)
 
 
 def _described(value: Any) -> str:

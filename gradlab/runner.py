@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -16,7 +14,6 @@ from typing import Any, Protocol
 import pyarrow as pa
 import torch
 
-from gradlab import __version__
 from gradlab.config.dump import to_yaml
 from gradlab.config.load import LoadedConfig
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
@@ -25,6 +22,7 @@ from gradlab.engine.stacks import Part, plan
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, Problem, SettingError, UsageError
 from gradlab.executors import can_fork, run_here, run_in_workers
+from gradlab.provenance import provenance, recording_cost
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import SCHEMA_VERSION, column_type
 from gradlab.tabulate import tabulate
@@ -240,14 +238,9 @@ def _info(
         "schema_version": SCHEMA_VERSION,
         "name": config.experiment.name,
         "trials": len(config.trials),
-        "gradlab": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
+        **provenance(config.directory),
         "device": device.type,
         "workers": workers,
-        "threads": torch.get_num_threads(),
-        "git_commit": git_commit(config.directory),
         "start": before.get("start", started.isoformat(timespec="seconds")),
         "end": None,
         "recording": before.get("recording"),
@@ -258,27 +251,9 @@ def _finish_info(directory: RunDirectory, tally: _Tally, wanted: int) -> None:
     """Add to run.json what recording cost and, where all `wanted` trials were trained, when the run ended."""
     info = directory.read_info()
     earlier = info.get("recording") or {}
-    training, recording = (
-        round(seconds + float(earlier.get(name, 0.0)), 3)
-        for name, seconds in (
-            ("training_seconds", tally.training_seconds),
-            ("recording_seconds", tally.recording_seconds),
-        )
+    info["recording"] = recording_cost(
+        tally.training_seconds + float(earlier.get("training_seconds", 0.0)),
+        tally.recording_seconds + float(earlier.get("recording_seconds", 0.0)),
     )
-    info["recording"] = {
-        "training_seconds": training,
-        "recording_seconds": recording,
-        "recording_per_training": round(recording / training, 4) if training else None,
-    }
     info["end"] = datetime.now(UTC).isoformat(timespec="seconds") if tally.trained == wanted else None
     directory.write_info(info)
-
-
-def git_commit(directory: Path) -> str | None:
-    """The commit that `directory` is at, with `-dirty` where files differ from it; None outside a repository."""
-    command = ["git", "-C", str(directory), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None

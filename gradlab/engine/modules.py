@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.utils.rnn import PackedSequence
 
 from gradlab.config.choices import ACTIVATIONS, Choice
 from gradlab.engine.activations import Activation, make_activation
@@ -43,6 +44,9 @@ _OTHERS = (
     nn.Hardshrink,
     nn.Threshold,
 )
+ACTIVATION_MODULES = (*_NAMED, *_OTHERS)
+"""torch's elementwise activations."""
+
 _CHANNELS_SECOND = (nn.modules.conv._ConvNd,)
 
 
@@ -78,8 +82,7 @@ class LayerUse:
         """[example, position, unit] of an output of this layer; a vector is that of one example."""
         if tensor.ndim == 1:
             tensor = tensor[None]
-        if isinstance(self.module, _CHANNELS_SECOND):
-            tensor = tensor.movedim(1, -1)
+        tensor = tensor.movedim(unit_dimension(self.module, tensor), -1)
         return tensor.reshape(tensor.shape[0], -1, tensor.shape[-1])
 
     @property
@@ -100,7 +103,7 @@ class LayerUse:
         """The activation that follows every use of the layer, if one does."""
         if self.activation_module is None or len(self.activation_inputs) < len(self.preactivations):
             return None
-        return _activation(self.activation_module)
+        return activation_of(self.activation_module)
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -142,6 +145,11 @@ def biases_of(module: nn.Module) -> list[nn.Parameter]:
     return [bias] if bias is not None else _originals(module, "bias")
 
 
+def unit_dimension(module: nn.Module, output: Tensor) -> int:
+    """The dimension of a layer's output that counts its units: channels, else the last."""
+    return 1 if isinstance(module, _CHANNELS_SECOND) and output.ndim > 1 else output.ndim - 1
+
+
 def _is_bias(name: str) -> bool:
     return "bias" in name.rpartition(".")[2]
 
@@ -161,7 +169,16 @@ def all_weights(module: nn.Module) -> Tensor:
 def first_tensor(output: object) -> Tensor | None:
     """What a layer passes on: its output, or the first of them, where that is a tensor of real numbers."""
     value = output[0] if isinstance(output, tuple) and output else output
+    value = value.data if isinstance(value, PackedSequence) else value
     return value if isinstance(value, Tensor) and value.is_floating_point() else None
+
+
+def _with_first(output: Any, tensor: Tensor) -> Any:
+    """What a layer returned with another tensor in the place of `first_tensor`."""
+    if not isinstance(output, tuple):
+        return tensor
+    first = output[0]
+    return (first._replace(data=tensor) if isinstance(first, PackedSequence) else tensor, *output[1:])
 
 
 @contextmanager
@@ -183,7 +200,7 @@ def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
         uses[module].calls.append(Call(inputs, output))
         waiting[:] = [uses[module]]
         # A copy goes on, so that an activation in place leaves the pre-activation as it was.
-        return (z.clone(), *output[1:]) if isinstance(output, tuple) else z.clone()
+        return _with_first(output, z.clone())
 
     def activation_pre_hook(module: nn.Module, inputs: tuple[object, ...]) -> None:
         if waiting and isinstance(inputs[0], Tensor):
@@ -206,7 +223,7 @@ def watched(model: nn.Module) -> Iterator[list[LayerUse]]:
     for module in model.modules():
         if module in inside:
             continue
-        if isinstance(module, (*_NAMED, *_OTHERS)):
+        if isinstance(module, ACTIVATION_MODULES):
             handles.append(module.register_forward_pre_hook(activation_pre_hook))
             handles.append(module.register_forward_hook(activation_hook))
         elif module in names:
@@ -228,6 +245,15 @@ def copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """The tensors in a tensor, tuple, list or mapping, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(one)
+
+
 def as_outputs(output: object) -> Tensor:
     """A model's output as [example, output]."""
     if not isinstance(output, Tensor):
@@ -235,7 +261,8 @@ def as_outputs(output: object) -> Tensor:
     return output[:, None] if output.ndim == 1 else output
 
 
-def _activation(module: nn.Module) -> Activation:
+def activation_of(module: nn.Module) -> Activation:
+    """What one of torch's activation modules computes."""
     if type(module) in _NAMED and getattr(module, "approximate", "none") == "none":
         name, attributes = _NAMED[type(module)]
         parameters = tuple((key, float(getattr(module, attribute))) for key, attribute in attributes.items())

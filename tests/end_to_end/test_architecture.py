@@ -25,12 +25,16 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
     "observe": TABLE_WING | {"engine"},
-    "runner": TABLE_WING | {"engine", "theory", "executors", "tabulate"},
+    "provenance": set(),
+    "runner": TABLE_WING | {"engine", "theory", "executors", "provenance", "tabulate"},
+    "watching": TABLE_WING | {"engine", "provenance", "tabulate"},
     "revision": {"store", "errors"},
     "gate": TABLE_WING | {"engine", "observe", "revision", "runner"},
     "updating": set(),
     "guard": TABLE_WING | {"engine", "gate", "observe", "report", "updating"},
     "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
+    "lightning": {"errors", "watching"},
+    "huggingface": {"errors", "watching"},
     "terminal": {"errors"},
     "commands": TABLE_WING | {"engine", "export", "gate", "report", "runner", "terminal"},
     "cli": {"commands", "errors"},
@@ -38,7 +42,17 @@ MAY_IMPORT = {
 }
 """Part -> the parts that it may import, beside itself and the version in `gradlab` itself."""
 
-MAY_IMPORT_TORCH = {"engine", "runner", "gate", "guard", "pytest_plugin"}
+MAY_IMPORT_TORCH = {
+    "engine",
+    "provenance",
+    "runner",
+    "gate",
+    "guard",
+    "pytest_plugin",
+    "watching",
+    "lightning",
+    "huggingface",
+}
 
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

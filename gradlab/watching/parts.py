@@ -1,0 +1,44 @@
+"""Which modules of a model are looked at."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from gradlab.engine.modules import layers_of, parts_of_layers
+
+
+def norms_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The normalisations of a model by name: modules without parts whose `weight` is a vector."""
+    found = {}
+    inside = parts_of_layers(model)
+    for name, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if weight is not None and weight.ndim == 1 and module not in inside and not isinstance(module, nn.PReLU):
+            found[name] = module
+    return found
+
+
+def unwatched(model: nn.Module) -> list[str]:
+    """What of a model can't be recorded, and why."""
+    notes = [
+        f"{name or 'the model'}: compiled by itself, so only its weights and their gradients are recorded; "
+        "watch what torch.compile(model) returns for the whole model"
+        for name, module in model.named_modules()
+        if is_compiled(module)
+    ]
+    known = {id(p) for module in (*layers_of(model).values(), *norms_of(model).values()) for p in module.parameters()}
+    others = [name for name, p in model.named_parameters() if p.ndim >= 2 and p.requires_grad and id(p) not in known]
+    if others:
+        told = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        notes.append(f"{told}: no weight of a module, so without a row; counted in grad_norm")
+    return notes
+
+
+def inside_compiled(model: nn.Module) -> set[nn.Module]:
+    """The modules whose calls compiled code replaces, so that their hooks don't run."""
+    return {part for module in model.modules() if is_compiled(module) for part in module.modules()}
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile has wrapped a module, or compiled it in place."""
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None

@@ -1,0 +1,253 @@
+"""`gradlab.watch`: gradient statistics of a training loop that is not ours, in a run directory like any other."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from gradlab.engine.modules import layers_of
+from gradlab.errors import GradlabError, UsageError
+from gradlab.provenance import provenance, recording_cost
+from gradlab.store.watched import WatchedRun
+from gradlab.watching.facts import checked_settings, optimizer_facts, trial_identity
+from gradlab.watching.hooks import Aside
+from gradlab.watching.journal import Journal, Record
+from gradlab.watching.parts import unwatched
+from gradlab.watching.step import Observer
+
+Number = float | int | Tensor
+
+GRADIENTS = "as the backward pass leaves them: before clipping, unscaled"
+"""What run.json says of the gradients that are recorded."""
+
+
+def watch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    every: int = 10,
+    out: str | os.PathLike[str] = "runs/watched",
+    *,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+    batch_dim: int = 0,
+    fresh: bool = False,
+) -> Recorder:
+    """Record the gradient statistics of a training loop, which stays as it is to the last bit.
+
+    Call it before the first forward pass, outside the loop; the recorder counts the optimizer's steps by itself. Step
+    k is recorded with the weights before update k and the gradients of that update, as the backward pass leaves them:
+    before clipping, unscaled where a GradScaler is used, added up over the passes whose gradients were accumulated.
+
+    Args:
+        model: any module, compiled or not.
+        optimizer: what updates it.
+        every: steps between records, from step 0 on.
+        out: the run directory, in which several trainings (of other seeds, other settings) can stand together.
+        seed: of this training; torch's present one if None.
+        settings: what tells this training from others, as columns of the trials table: `{"depth": 10, "lr": 0.1}`.
+        scaler: the GradScaler, if it doesn't call `optimizer.step` itself.
+        batch_dim: the dimension of the model's input that counts examples.
+        fresh: replace what an earlier training of the same seed and settings left in `out`.
+
+    Raises:
+        UsageError: arguments that make no sense, or something else in the place of `out`.
+        MachineError: the directory can't be written.
+    """
+    return Recorder(model, optimizer, every, Path(out), seed, settings, scaler, batch_dim, fresh)
+
+
+class Recorder:
+    """Records a training that runs elsewhere; what `gradlab.watch` returns, a context manager that closes itself.
+
+    Attributes:
+        step: how many steps the optimizer has made.
+        trial_id: of this training's rows.
+        notes: what can't be recorded of this model, and why.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        every: int,
+        out: Path,
+        seed: int | None,
+        settings: Mapping[str, Any] | None,
+        scaler: torch.amp.GradScaler | None,
+        batch_dim: int,
+        fresh: bool,
+    ) -> None:
+        _check(model, optimizer, every)
+        self.step = 0
+        self.notes: list[str] = []
+        self._every, self._optimizer = every, optimizer
+        self._aside, self._began = Aside(), time.perf_counter()
+        self._observer = Observer(model, self._aside, batch_dim, scaler)
+        self._batch_size_is_told = "batch_size" in (settings or {})
+        inner = self._observer.inner
+        seed = torch.initial_seed() % 2**63 if seed is None else seed
+        facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
+        self.trial_id = trial_identity(inner, facts)
+        self._run = WatchedRun.open(out, _config(out, inner, every), _info(out, inner))
+        self._journal = Journal(self._run, self.trial_id, self._run.claim(self.trial_id, fresh), facts, inner)
+        self._logged: dict[str, Number] = {}
+        self._finals: dict[str, Number] = {}
+        self._closed = self._warned = False
+        self.notes += unwatched(inner)
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+        self._at_exit = _closing(self)
+        self._observer.begin()
+
+    def log(
+        self,
+        train_loss: Number | None = None,
+        eval_loss: Number | None = None,
+        eval_metric: Number | None = None,
+    ) -> None:
+        """Tell the losses of the present step; a tensor is read only when a record is made.
+
+        Args:
+            train_loss: the minibatch's, before or after the optimizer's step.
+            eval_loss, eval_metric: of the evaluation data, with the weights as they are now.
+        """
+        given = {"train_loss": train_loss, "eval_loss": eval_loss, "eval_metric": eval_metric}
+        values = {k: v.detach() if isinstance(v, Tensor) else v for k, v in given.items() if v is not None}
+        self._finals |= values
+        loss = values.pop("train_loss", None)
+        if loss is not None and self._observer.begun:
+            self._logged["train_loss"] = loss
+        elif loss is not None and self._journal.lacks("train_loss", self.step - 1):
+            self._journal.amend(self.step - 1, _numbers({"train_loss": loss}))
+        if self._observer.looking:
+            self._logged |= values
+        elif values:
+            self._journal.amend(self.step, _numbers(values))
+
+    def close(self) -> None:
+        """Write what is pending and look no more; the training may go on."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        self._observer.end()
+        for handle in self._handles:
+            handle.remove()
+        if self._logged:
+            self._journal.amend(self.step, _numbers(self._logged))
+        self._aside.do(self._flush)
+        self._aside.do(self._run.update_info, {"end": _now()})
+        self._journal.close()
+        self._warn_of_failure()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _before_step(self, *_: Any) -> None:
+        if self._observer.looking:
+            self._aside.do(self._observer.before_update)
+
+    def _after_step(self, *_: Any) -> None:
+        if self._observer.looking:
+            self._aside.do(self._record)
+        self.step += 1
+        if self._aside.failure is not None:
+            self._observer.end()
+            self._warn_of_failure()
+        elif self.step % self._every == 0:
+            self._observer.begin()
+
+    def _record(self) -> None:
+        if self._journal.is_due:
+            self._flush()
+        made = self._observer.after_update()
+        if made is None:
+            return
+        self._journal.add(Record(self.step, made.layers, made.rows, {**made.values, **_numbers(self._logged)}))
+        self._logged = {}
+        self.notes += [note for note in made.notes if note not in self.notes]
+        if not self._batch_size_is_told:
+            self._journal.facts["batch_size"] = made.examples
+
+    def _flush(self) -> None:
+        self._journal.facts["steps"] = self.step
+        self._journal.flush(_numbers(self._finals))
+        training = time.perf_counter() - self._began - self._aside.seconds
+        cost = recording_cost(training, self._aside.seconds)
+        self._run.update_info({"notes": {self.trial_id: self.notes}, "recording": {self.trial_id: cost}})
+
+    def _warn_of_failure(self) -> None:
+        if self._aside.failure is not None and not self._warned:
+            self._warned = True
+            failure = self._aside.failure
+            told = str(failure) if isinstance(failure, GradlabError) else f"{type(failure).__name__}: {failure}"
+            warnings.warn(f"gradlab stopped recording at step {self.step}: {told}", RuntimeWarning, stacklevel=3)
+
+
+def _check(model: nn.Module, optimizer: torch.optim.Optimizer, every: int) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"watch: the model must be a torch.nn.Module, not {type(model).__name__}")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise UsageError(f"watch: the optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise UsageError(f"watch: every must be a whole number of steps, 1 at least, not {every!r}")
+    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
+    if lazy:
+        raise UsageError(f"watch: lazy layers have no weights yet ({', '.join(lazy[:3])}); run a forward pass before")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("watch: the model has no trainable parameters")
+    if not layers_of(getattr(model, "_orig_mod", model)):
+        raise UsageError("watch: the model has no module with a weight of two or more dimensions")
+
+
+def _config(out: Path, model: nn.Module, every: int) -> str:
+    watched = {"model": type(model).__qualname__, "every": every}
+    return yaml.safe_dump({"name": out.name, "watched": watched}, sort_keys=False)
+
+
+def _info(out: Path, model: nn.Module) -> dict[str, Any]:
+    device = next(model.parameters()).device.type
+    facts = {"name": out.name, **provenance(Path.cwd()), "device": device, "gradients": GRADIENTS}
+    return {**facts, "start": _now(), "end": None}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _numbers(values: Mapping[str, Number]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
+
+
+def _closing(recorder: Recorder) -> Callable[[], None]:
+    """What closes a recorder when the program ends, if there is one still."""
+    known = weakref.ref(recorder)
+
+    def close() -> None:
+        alive = known()
+        if alive is not None:
+            alive.close()
+
+    atexit.register(close)
+    return close

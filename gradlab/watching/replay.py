@@ -1,0 +1,124 @@
+"""Compiled models: their passes gone through again, uncompiled, on a copy.
+
+Compiled code runs no hooks of the modules inside, and running these uncompiled for a step would change the training's
+last digits. So the inputs of a recorded step and the gradient by its outputs are kept, and a copy goes through both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gradlab.engine.first_step import forked_streams
+from gradlab.engine.modules import copied, tensors_in
+from gradlab.watching.hooks import Aside, Hook
+from gradlab.watching.passes import Passes
+
+
+@dataclass
+class _Call:
+    """One call of the compiled model: what went in, random streams and autocast then, the gradient by its outputs."""
+
+    inputs: tuple[Any, ...]
+    keywords: dict[str, Any]
+    streams: list[Tensor]
+    autocast: tuple[str, torch.dtype] | None
+    gradients: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Replay:
+    """The calls of a compiled model in one step.
+
+    Args:
+        compiled: what `torch.compile` returned.
+    """
+
+    def __init__(self, compiled: nn.Module, aside: Aside) -> None:
+        self._compiled, self._aside = compiled, aside
+        self._calls: list[_Call] = []
+        self._handles: list[RemovableHandle] = []
+
+    def install(self) -> None:
+        """Begin to look."""
+        begin, end = Hook(self._begin, self._aside), Hook(self._end, self._aside)
+        self._handles = [
+            self._compiled.register_forward_pre_hook(begin, with_kwargs=True),
+            self._compiled.register_forward_hook(end),
+        ]
+
+    def remove(self) -> None:
+        """Look no more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def forget(self) -> None:
+        """Drop what was seen."""
+        self._calls.clear()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a pass has begun."""
+        return bool(self._calls)
+
+    def passes(self, model: nn.Module, batch_dim: int) -> Passes:
+        """The passes of this step, gone through again by a copy of `model`, the module inside, as it is now."""
+        copy = copied(model)
+        passes = Passes(copy, self._aside, batch_dim)
+        passes.install()
+        for call in self._calls:
+            if call.gradients:
+                with forked_streams(), torch.enable_grad(), _cast(call.autocast):
+                    _set_streams(call.streams)
+                    outputs = list(tensors_in(copy(*call.inputs, **call.keywords)))
+                    reached = [(outputs[place], gradient) for place, gradient in call.gradients.items()]
+                    torch.autograd.backward([output for output, _ in reached], [gradient for _, gradient in reached])
+        passes.remove()
+        return passes
+
+    def _begin(self, _module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if torch.is_grad_enabled():
+            tensor = next(tensors_in((inputs, keywords)), None)
+            device = "cpu" if tensor is None else tensor.device.type
+            cast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
+            self._calls.append(_Call(inputs, keywords, _streams(), cast))
+
+    def _end(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        if not torch.is_grad_enabled() or not self._calls:
+            return
+        call = self._calls[-1]
+
+        def keep(place: int, gradient: Tensor) -> None:
+            known = call.gradients.get(place)
+            call.gradients[place] = gradient.detach().clone() if known is None else known + gradient
+
+        for place, tensor in enumerate(tensors_in(output)):
+            if tensor.requires_grad:
+                look = Hook(lambda gradient, place=place: keep(place, gradient), self._aside)
+                tensor.register_hook(look)  # type: ignore[no-untyped-call]
+
+
+def _streams() -> list[Tensor]:
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    return [torch.random.get_rng_state(), *on_gpus]
+
+
+def _set_streams(states: list[Tensor]) -> None:
+    torch.random.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
+
+
+@contextlib.contextmanager
+def _cast(autocast: tuple[str, torch.dtype] | None) -> Iterator[None]:
+    if autocast is None:
+        yield
+    else:
+        with torch.autocast(autocast[0], dtype=autocast[1]):
+            yield
