@@ -106,6 +106,7 @@ def _layers(rows: list[dict[str, object]], slopes: np.ndarray, random: np.random
         "step": np.broadcast_to(EVERY * np.arange(RECORDS)[:, None], shape).ravel(),
         "layer": np.broadcast_to(layer, shape).ravel(),
         "name": np.tile([f"layer{number}" for number in layer], len(rows) * RECORDS),
+        "kind": np.repeat("layer", hidden.size),
         "units": np.where(hidden, np.repeat([int(str(row["width"])) for row in rows], RECORDS * (DEPTH + 1)), 10),
         "weight_count": np.full(hidden.size, 4096),
         "log10_weight_grad_norm": logs.ravel() + 1,

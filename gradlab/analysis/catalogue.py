@@ -41,7 +41,8 @@ def chosen_measures(patterns: Sequence[str], trials: Trials, when: When | None) 
     """The measures that the patterns name, in the order of the patterns.
 
     Those are the results in the trials table, the columns of the steps table, and the statistics of layers, of layer 1
-    (`weight_grad_norm.first`) and the last hidden one (`weight_grad_norm.last`); without an end, both.
+    (`weight_grad_norm.first`) and the last hidden one (`weight_grad_norm.last`); without an end, both. delta_rms is
+    that of the first and the last time step where there are such.
 
     Args:
         patterns: names, with the wildcards `*`, `?` and `[...]`.
@@ -89,9 +90,11 @@ def _of_layers(names: Sequence[str], trials: Trials, at: When, when: When | None
     found |= {name: Measure(name, getattr(records, name.split("_")[1])()) for name in ratios}
     for name, column in single.items():
         rows = records.is_first if name.endswith(_FIRST) else records.is_last_hidden
-        if column in ("delta_rms", "weight_grad_norm"):
-            logs = records.delta if column == "delta_rms" else records.weight_grad
-            found[name] = Measure(name, records.logs_at(logs, rows))
+        if column == "delta_rms":
+            rows = records.begins if name.endswith(_FIRST) else records.ends
+            found[name] = Measure(name, records.logs_at(records.delta, rows))
+        elif column == "weight_grad_norm":
+            found[name] = Measure(name, records.logs_at(records.weight_grad, rows))
         else:
             values = records.column_at(column, rows)
             found[name] = Measure(name, Logs.of(values) if column in GEOMETRIC else values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,16 +63,21 @@ class Logs:
 
 @dataclass(frozen=True)
 class LayerRecords:
-    """Rows of the layers table, one record of each trial.
+    """Rows of the layers table, one record of each trial: its layers, and its time steps where it has such.
 
     Attributes:
         rows: the rows.
+        along: `[row]`, whether the gradient is followed back along it: a trial's time steps, where it has such, else
+            its layers.
+        steps: `[trial]`, how many of those there are, the output layer not counted.
         hidden: `[trial]`, hidden layers; the output layer is the one above.
         delta: `[row]`, delta_rms.
         weight_grad: `[row]`, weight_grad_norm.
     """
 
     rows: Records
+    along: Flags
+    steps: Codes
     hidden: Codes
     delta: Logs
     weight_grad: Logs
@@ -85,21 +90,26 @@ class LayerRecords:
         """
         twins = tuple(f"log10_{name}" for name in (DELTA, WEIGHT_GRAD))
         plain = (DELTA, WEIGHT_GRAD, "non_finite")
-        rows = read_records(trials, "layers", tuple(dict.fromkeys(("layer", *twins, *columns))), when)
-        full = dict(rows.columns)
+        asked = tuple(dict.fromkeys(("layer", *twins, *columns)))
+        rows = read_records(trials, "layers", asked, when, "profile and layers")
+        full, time = dict(rows.columns), rows.is_time
         missing = np.zeros(len(trials.frame), np.bool_)
-        missing[rows.trial[np.isnan(full[twins[0]]) | np.isnan(full[twins[1]])]] = True
-        again = read_records(trials.where(missing), "layers", plain, when)
+        missing[rows.trial[np.isnan(full[twins[0]]) | (np.isnan(full[twins[1]]) & ~time)]] = True
+        again = read_records(trials.where(missing), "layers", plain, when, "profile and layers")
         where = missing[rows.trial]
+        there = len(again.trial) == np.count_nonzero(where)  # not so if the run was deleted in between
         for name in plain:
             if name not in columns:
                 full[name] = np.full(len(rows.trial), np.nan)
-                full[name][where] = again.columns[name]
-        top = np.zeros(len(trials.frame), np.int64)
-        np.maximum.at(top, rows.trial, full["layer"].astype(np.int64))
+                full[name][where] = again.columns[name] if there else np.nan
+        layer, size = full["layer"].astype(np.int64), len(trials.frame)
+        hidden = _greatest(layer[~time], rows.trial[~time], size) - 1
+        times = _greatest(layer[time], rows.trial[time], size)
         return cls(
-            Records(rows.trial, rows.step, full, rows.skipped),
-            np.maximum(top - 1, 0),
+            replace(rows, columns=full),
+            time | (times == 0)[rows.trial],
+            np.maximum(np.where(times > 0, times, hidden), 0),
+            np.maximum(hidden, 0),
             Logs.of_columns(full, DELTA),
             Logs.of_columns(full, WEIGHT_GRAD),
         )
@@ -117,12 +127,22 @@ class LayerRecords:
     @property
     def is_first(self) -> Flags:
         """`[row]`, whether this is layer 1."""
-        return np.asarray(self.rows.columns["layer"] == 1)
+        return np.asarray((self.layer == 1) & ~self.rows.is_time)
 
     @property
     def is_last_hidden(self) -> Flags:
         """`[row]`, whether this is the last layer below the output."""
-        return np.asarray(self.layer == self.hidden[self.rows.trial])
+        return np.asarray((self.layer == self.hidden[self.rows.trial]) & ~self.rows.is_time)
+
+    @property
+    def begins(self) -> Flags:
+        """`[row]`, whether this is the end of the gradient's way back: layer 1, or the first time step."""
+        return np.asarray(self.along & (self.layer == 1))
+
+    @property
+    def ends(self) -> Flags:
+        """`[row]`, whether this is where it begins: the last hidden layer, or the last time step."""
+        return np.asarray(self.along & (self.layer == self.steps[self.rows.trial]))
 
     def column_at(self, name: str, rows: Flags) -> Reals:
         """`[trial]`, a column at rows of which a trial has at most one; NaN for a trial that has none."""
@@ -137,24 +157,24 @@ class LayerRecords:
         )
 
     def ratio(self) -> Logs:
-        """`[trial]`, gradient_ratio.
+        """`[trial]`, gradient_ratio, along time where there are time steps.
 
         0 where no gradient reaches layer 1; unknown where none reaches the last hidden layer either.
         """
-        first, last = self.logs_at(self.delta, self.is_first), self.logs_at(self.delta, self.is_last_hidden)
+        first, last = self.logs_at(self.delta, self.begins), self.logs_at(self.delta, self.ends)
         with np.errstate(invalid="ignore"):
             return Logs(first.logs - last.logs, first.zero & np.isfinite(last.logs), first.not_finite | last.not_finite)
 
     def decay(self) -> Logs:
-        """`[trial]`, gradient_decay; unknown with one hidden layer."""
-        ratio, deep = self.ratio(), self.hidden > 1
-        logs = np.where(deep, ratio.logs / np.maximum(self.hidden - 1, 1), np.nan)
+        """`[trial]`, gradient_decay; unknown with one hidden layer or one time step."""
+        ratio, deep = self.ratio(), self.steps > 1
+        logs = np.where(deep, ratio.logs / np.maximum(self.steps - 1, 1), np.nan)
         return Logs(logs, ratio.zero & deep, ratio.not_finite & deep)
 
     def share_of_units(self, name: str) -> Reals:
         """`[trial]`, a count of hidden units over all of them, or the mean of their shares; NaN where unknown."""
         columns, trial = self.rows.columns, self.rows.trial
-        rows = np.isfinite(columns[name]) & (self.layer <= self.hidden[trial])
+        rows = np.isfinite(columns[name]) & (self.layer <= self.hidden[trial]) & ~self.rows.is_time
         units = columns["units"][rows]
         weight = units if name.endswith("_fraction") else np.ones(len(units))
         total = np.bincount(trial[rows], units, len(self.hidden))
@@ -165,6 +185,13 @@ class LayerRecords:
         found = np.full(len(self.hidden), nothing, values.dtype)
         found[self.rows.trial[rows]] = values[rows]
         return found
+
+
+def _greatest(numbers: Codes, trial: Codes, trials: int) -> Codes:
+    """`[trial]`, the greatest number of each; 0 where there is none."""
+    found = np.zeros(trials, np.int64)
+    np.maximum.at(found, trial, numbers)
+    return found
 
 
 def reals(column: Any) -> Reals:

@@ -11,22 +11,27 @@ from gradlab.analysis.estimates import GeometricMean, Mean
 
 @dataclass(frozen=True)
 class Profile:
-    """The gradient layer by layer, geometric means over the seeds of a group.
+    """The gradient layer by layer, or time step by time step, geometric means over the seeds of a group.
 
     Attributes:
-        layers: layer numbers, 1 nearest the input; the output layer is the last.
+        layers: layer numbers, 1 nearest the input; the output layer is the last. Or time steps from 1.
         delta_rms: of each layer.
         weight_grad_norm: of each layer.
+        along_time: whether these are time steps.
     """
 
     layers: tuple[int, ...]
     delta_rms: tuple[GeometricMean, ...]
     weight_grad_norm: tuple[GeometricMean, ...]
+    along_time: bool = False
 
     @property
     def hidden(self) -> tuple[float | None, ...]:
-        """log10 of delta_rms in the hidden layers, first to last; -inf where it is exactly 0 in all trials."""
-        return tuple(mean.log10 for mean in self.delta_rms[:-1])
+        """log10 of delta_rms in the hidden layers, first to last; -inf where it is exactly 0 in all trials.
+
+        Of time steps in all of them, as there is no output among them.
+        """
+        return tuple(mean.log10 for mean in (self.delta_rms if self.along_time else self.delta_rms[:-1]))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def check_recorded(trials: Trials, rows: Records, when: When | None) -> tuple[st
 def _recorded_steps(trials: Trials) -> set[int]:
     steps: set[int] = set()
     for place in np.unique(trials.part):
-        part = read_part(trials.parts[place].path("layers"), "layers", ["step"])
-        if not isinstance(part, Skipped):
-            steps |= set(part["step"].unique().to_pylist())
+        for path in trials.parts[place].files["layers"]:
+            part = read_part(path, "layers", ["step"])
+            if not isinstance(part, Skipped):
+                steps |= set(part["step"].unique().to_pylist())
     return steps

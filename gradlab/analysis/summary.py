@@ -200,12 +200,20 @@ class Profiles(Sequence[Profile]):
     """The profile of each group, geometric means over its seeds."""
 
     def __init__(self, records: LayerRecords, grouping: Grouping) -> None:
-        layers = records.layer
+        along = records.along
+        layers, group = records.layer[along], grouping.codes[records.rows.trial[along]]
+        in_time = records.rows.is_time[along]
+        # Of a group of both kinds the layers: its time steps would be those of some of its networks only.
+        by_layers = np.zeros(grouping.size, np.bool_)
+        by_layers[group[~in_time]] = True
+        self._along_time = ~by_layers
+        kept = ~(in_time & by_layers[group])
+        rows = np.flatnonzero(along)[kept]
         width = int(layers.max(initial=0)) + 1
-        self._keys, codes = np.unique(grouping.codes[records.rows.trial] * width + layers, return_inverse=True)
+        self._keys, codes = np.unique(group[kept] * width + layers[kept], return_inverse=True)
         self._width, self._size = width, grouping.size
-        self._delta = records.delta.means(codes, len(self._keys))
-        self._weight_grad = records.weight_grad.means(codes, len(self._keys))
+        self._delta = records.delta.take(rows).means(codes, len(self._keys))
+        self._weight_grad = records.weight_grad.take(rows).means(codes, len(self._keys))
 
     def __len__(self) -> int:
         return self._size
@@ -218,7 +226,8 @@ class Profiles(Sequence[Profile]):
         start, end = np.searchsorted(self._keys, [group * self._width, (group + 1) * self._width])
         layers = tuple((self._keys[start:end] % self._width).tolist())
         rows = range(start, end)
-        return Profile(layers, *(tuple(map(of.__getitem__, rows)) for of in (self._delta, self._weight_grad)))
+        delta, weight_grad = (tuple(map(of.__getitem__, rows)) for of in (self._delta, self._weight_grad))
+        return Profile(layers, delta, weight_grad, bool(layers) and bool(self._along_time[group]))
 
 
 def _median(values: list[Any]) -> float | None:

@@ -31,7 +31,8 @@ _KEYS = {
 
 def from_part(path: Path, table: str, read: Callable[[pq.ParquetFile], Found]) -> Found | Skipped:
     """What `read` finds in a part file of a table."""
-    try:
+
+    def checked() -> Found | Skipped:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             if missing := _KEYS[table] - set(schema.names):
@@ -39,6 +40,14 @@ def from_part(path: Path, table: str, read: Callable[[pq.ParquetFile], Found]) -
             if reason := unreadable_version((schema.metadata or {}).get(VERSION_KEY, SCHEMA_VERSION)):
                 return Skipped(path, reason)
             return read(file)
+
+    return unless_broken(path, checked)
+
+
+def unless_broken(path: Path, read: Callable[[], Found]) -> Found | Skipped:
+    """What `read` finds in the file at `path`, or why it can't be read."""
+    try:
+        return read()
     except FileNotFoundError:
         return Skipped(path, "is missing")
     except OtherTypesError as error:

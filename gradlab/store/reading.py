@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,15 +23,17 @@ _PANDAS_INDEX = "__index_level_"
 
 
 @dataclass(frozen=True)
-class PartFile:
-    """A part of a run by the name that its files have in each table's folder."""
+class Part:
+    """A part of a run: some of its trials, and where the rows of these stand.
+
+    Attributes:
+        files: `steps` or `layers` -> its files, in the order in which they were written. Those that a training adds
+            after its trial was read are not among them, so that every question sees the same rows.
+    """
 
     run: RunDirectory
     name: str
-
-    def path(self, table: str) -> Path:
-        """Its file in a table."""
-        return self.run.path / table / self.name
+    files: Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Trials:
 
     frame: pd.DataFrame
     part: npt.NDArray[np.int64]
-    parts: tuple[PartFile, ...]
+    parts: tuple[Part, ...]
     skipped: tuple[Skipped, ...] = ()
 
     @cached_property
@@ -76,13 +78,14 @@ def read_trials(runs: Sequence[RunDirectory]) -> Trials:
     """
     skipped: list[Skipped] = []
     pieces: list[tuple[str, pa.Table]] = []
-    parts: list[PartFile] = []
+    parts: list[Part] = []
     for run in runs:
         finished, misses = _finished(run, None)
         skipped += misses
+        files = {table: run.files_of(table, finished) for table in ("steps", "layers")}
         for name, taken in finished.items():
             pieces.append((run.name, taken.rows))
-            parts.append(PartFile(run, name))
+            parts.append(Part(run, name, {table: found[name] for table, found in files.items()}))
     frame = _united(pieces).to_pandas()
     part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
     return Trials(frame, part, tuple(parts), tuple(skipped))
@@ -99,15 +102,17 @@ def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None
         columns: the columns to read, `trial_id` always among them; all of them if None.
 
     Yields:
-        The rows that belong to each part's finished trials.
+        The rows that belong to each part's finished trials, one file after the other.
     """
     finished, skipped = _finished(run, ["status"])
     yield from skipped
+    files = run.files_of(table, finished)
     for name, part in finished.items():
-        piece = read_part(run.path / table / name, table, columns)
-        if part.ids is not None and not isinstance(piece, Skipped):
-            piece = piece.filter(pc.is_in(piece["trial_id"], value_set=part.ids))
-        yield piece
+        for path in files[name]:
+            piece = read_part(path, table, columns)
+            if part.ids is not None and not isinstance(piece, Skipped):
+                piece = piece.filter(pc.is_in(piece["trial_id"], value_set=part.ids))
+            yield piece
 
 
 def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[str, _Finished], list[Skipped]]:
@@ -120,7 +125,7 @@ def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[st
         if isinstance(part, Skipped):
             skipped.append(part)
             continue
-        name, ids = path.name, part["trial_id"].to_pylist()
+        name, ids = path.stem, part["trial_id"].to_pylist()
         content[name] = part, ids
         for trial_id, status in zip(ids, part["status"].to_pylist(), strict=True):
             holders[trial_id] = max(holders.get(trial_id, (False, "")), (status != "failed", name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,15 +15,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradlab.store.finding import Skipped
-from gradlab.store.part_files import at_once, declared, from_part
-from gradlab.store.reading import PartFile, Trials
+from gradlab.store.part_files import at_once, declared, from_part, unless_broken
+from gradlab.store.reading import Trials
+from gradlab.store.tables import LAYER, NORM, TIME
 
 When = Literal["first", "last"] | int
 """Step 0, each trial's last record, or a step."""
 
+Rows = Literal["profile", "profile and layers", "all"]
+"""Which rows of a trial's layers: those along which its gradient is followed, these and its layers, or all of them.
+
+The profile is the time steps of the trial's first recurrent series where it has any, else its layers.
+"""
+
 Codes = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
+
+_KINDS = (LAYER, TIME, NORM)
+"""Kinds of rows by the number that they have here; any other kind has the next number."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +45,20 @@ class Records:
         trial: `[row]`, the row of its trial in the trials table.
         step: `[row]`.
         columns: name -> `[row]`, NaN for null and for a column that a file doesn't have; text as objects.
+        is_time: `[row]`, whether it is about a time step.
+        is_norm: `[row]`, whether it is about a normalisation.
         skipped: what could not be read.
     """
 
     trial: Codes
     step: Codes
     columns: Mapping[str, npt.NDArray[Any]]
+    is_time: Flags
+    is_norm: Flags
     skipped: tuple[Skipped, ...] = ()
 
 
-def read_records(trials: Trials, table: str, columns: Sequence[str], when: When) -> Records:
+def read_records(trials: Trials, table: str, columns: Sequence[str], when: When, which: Rows = "profile") -> Records:
     """One record of each trial.
 
     Only these columns are read, only of parts that hold a chosen trial, and only the row groups that the least and
@@ -52,114 +69,194 @@ def read_records(trials: Trials, table: str, columns: Sequence[str], when: When)
         table: `steps` or `layers`.
         columns: columns of the table.
         when: which record.
+        which: which of its rows, in the layers table.
     """
     holders = np.flatnonzero(np.bincount(trials.part, minlength=len(trials.parts)))
     bounds = np.searchsorted(trials.part, np.append(holders, len(trials.parts)))
     ids = trials.frame["trial_id"]
 
-    def one(place: int) -> _Piece | Skipped:
+    def one(place: int) -> tuple[_Piece, list[Skipped]]:
         start, end = bounds[place], bounds[place + 1]
         numbers = dict(zip(ids.iloc[start:end].tolist(), range(start, end), strict=True))
-        return _read_part(trials.parts[holders[place]], table, columns, when, numbers)
+        files = trials.parts[holders[place]].files[table]
+        piece, skipped = _read_part(files, _Wanted(table, tuple(columns), numbers), when)
+        return _chosen(piece, which), skipped
 
     found = at_once(one, range(len(holders)))
-    rows = _joined([piece for piece in found if not isinstance(piece, Skipped)], columns)
-    skipped = tuple(piece for piece in found if isinstance(piece, Skipped))
-    return Records(rows.trial, rows.step, rows.columns, skipped)
+    rows = _joined([piece for piece, _ in found], columns)
+    skipped = tuple(miss for _, misses in found for miss in misses)
+    return Records(rows.trial, rows.step, rows.columns, rows.kind == 1, rows.kind == 2, skipped)
 
 
 @dataclass(frozen=True)
 class _Piece:
+    """Some rows, with the number of their kind, and of the series that a time step belongs to."""
+
     trial: Codes
     step: Codes
     columns: dict[str, npt.NDArray[Any]]
+    kind: Codes
+    series: Codes
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> _Piece:
-        return _Piece(self.trial[rows], self.step[rows], {name: column[rows] for name, column in self.columns.items()})
-
-
-def _read_part(
-    part: PartFile, table: str, columns: Sequence[str], when: When, numbers: Mapping[str, int]
-) -> _Piece | Skipped:
-    path = part.path(table)
-
-    def read(plain: pq.ParquetFile) -> _Piece:
-        with pq.ParquetFile(path, metadata=plain.metadata, read_dictionary=["trial_id"]) as file:
-            source = _Source(file, table, tuple(columns), numbers)
-            rows = _last(source) if when == "last" else _at(source, 0 if when == "first" else when)
-            return _joined(list(rows), columns)
-
-    return from_part(path, table, read)
+    def take(self, rows: Flags) -> _Piece:
+        if rows.all():
+            return self
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return _Piece(self.trial[rows], self.step[rows], columns, self.kind[rows], self.series[rows])
 
 
-def _at(source: _Source, step: int) -> Iterator[_Piece]:
-    for group, (low, high) in enumerate(source.step_ranges()):
-        if low <= step <= high:
-            piece = source.read(group)
-            yield piece.take(piece.step == step)
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of the files of a part: some columns of the trials whose ids are in `numbers`."""
+
+    table: str
+    columns: tuple[str, ...]
+    numbers: Mapping[str, int]
 
 
-def _last(source: _Source) -> Iterator[_Piece]:
-    """From the latest row group back, until no earlier one can hold a trial's last record."""
-    ranges = source.step_ranges()
-    first = min(source.numbers.values())
-    last = np.full(len(source.numbers), -1, np.int64)
+def _read_part(files: Sequence[Path], wanted: _Wanted, when: When) -> tuple[_Piece, list[Skipped]]:
+    footers = [from_part(path, wanted.table, lambda file: file.metadata) for path in files]
+    skipped = [footer for footer in footers if isinstance(footer, Skipped)]
+    sources = [
+        _Source(path, footer, wanted)
+        for path, footer in zip(files, footers, strict=True)
+        if not isinstance(footer, Skipped)
+    ]
     pieces = []
-    for group in sorted(range(len(ranges)), key=lambda group: -ranges[group][1]):
-        if ranges[group][1] < last.min():
+    for piece in _last(sources) if when == "last" else _at(sources, 0 if when == "first" else when):
+        if isinstance(piece, Skipped):
+            return _joined([], wanted.columns), [*skipped, piece]
+        pieces.append(piece)
+    return _joined(pieces, wanted.columns), skipped
+
+
+def _at(sources: Sequence[_Source], step: int) -> Iterator[_Piece | Skipped]:
+    for source in sources:
+        for group, (low, high) in enumerate(source.step_ranges):
+            if low <= step <= high:
+                piece = source.read(group)
+                yield piece if isinstance(piece, Skipped) else piece.take(piece.step == step)
+
+
+def _last(sources: Sequence[_Source]) -> Iterator[_Piece | Skipped]:
+    """From the latest row group back, until no earlier one can hold a trial's last record."""
+    groups = [(high, source, group) for source in sources for group, (_, high) in enumerate(source.step_ranges)]
+    if not groups:
+        return
+    numbers = sources[0].wanted.numbers
+    first = min(numbers.values())
+    last = np.full(len(numbers), -1, np.int64)
+    pieces = []
+    for high, source, group in sorted(groups, key=lambda place: -place[0]):
+        if high < last.min():
             break
         piece = source.read(group)
+        if isinstance(piece, Skipped):
+            yield piece
+            return
         np.maximum.at(last, piece.trial - first, piece.step)
         pieces.append(piece)
     for piece in pieces:
         yield piece.take(piece.step == last[piece.trial - first])
 
 
+def _chosen(piece: _Piece, which: Rows) -> _Piece:
+    """The rows that were asked for."""
+    if which == "all" or not piece.kind.any():
+        return piece
+    time, layer = piece.kind == 1, piece.kind == 0
+    lowest = piece.trial.min()
+    trial = piece.trial - lowest
+    with_time, first = np.unique(trial[time], return_index=True)
+    has_time = np.zeros(trial.max() + 1, np.bool_)
+    has_time[with_time] = True
+    series = np.zeros(len(has_time), np.int64)
+    series[with_time] = piece.series[time][first]
+    along = np.where(has_time[trial], time & (piece.series == series[trial]), layer)
+    return piece.take(along | layer if which == "profile and layers" else along)
+
+
 def _joined(pieces: Sequence[_Piece], columns: Sequence[str]) -> _Piece:
-    empty = _Piece(np.zeros(0, np.int64), np.zeros(0, np.int64), dict.fromkeys(columns, np.zeros(0)))
-    pieces = pieces or [empty]
+    nothing = np.zeros(0, np.int64)
+    pieces = pieces or [_Piece(nothing, nothing, dict.fromkeys(columns, np.zeros(0)), nothing, nothing)]
+    if len(pieces) == 1:
+        return pieces[0]
     return _Piece(
         np.concatenate([piece.trial for piece in pieces]),
         np.concatenate([piece.step for piece in pieces]),
         {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in columns},
+        np.concatenate([piece.kind for piece in pieces]),
+        np.concatenate([piece.series for piece in pieces]),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Source:
-    """A part file of which some columns are wanted, for the trials whose ids are in `numbers`."""
+    """A part file, its footer, and what is wanted of it."""
 
-    file: pq.ParquetFile
-    table: str
-    columns: tuple[str, ...]
-    numbers: Mapping[str, int]
+    path: Path
+    footer: pq.FileMetaData
+    wanted: _Wanted
 
-    def read(self, group: int) -> _Piece:
+    def read(self, group: int) -> _Piece | Skipped:
         """The rows of one row group that belong to these trials."""
-        names = set(self.file.schema_arrow.names)
-        wanted = [name for name in ("trial_id", "step", *self.columns) if name in names]
-        rows = self.file.read_row_group(group, columns=list(dict.fromkeys(wanted)), use_threads=False)
-        ids = rows["trial_id"].combine_chunks()
-        number = np.array([self.numbers.get(text, -1) for text in ids.dictionary.to_pylist()] or [-1], np.int64)
-        trial = number[np.asarray(pc.fill_null(ids.indices, 0))]
-        rows = declared(rows.drop_columns("trial_id"), self.table)
-        nothing = np.full(len(trial), np.nan)
-        columns = {name: _values(rows[name]) if name in names else nothing for name in self.columns}
-        piece = _Piece(trial, np.asarray(rows["step"], np.int64), columns)
-        return piece if (trial >= 0).all() else piece.take(trial >= 0)
+        return unless_broken(self.path, lambda: self._read(group))
 
+    def _read(self, group: int) -> _Piece:
+        told = () if self._layers_only(group) else ("kind", "name")
+        asked = dict.fromkeys(("trial_id", "step", *self.wanted.columns, *told))
+        with pq.ParquetFile(self.path, metadata=self.footer, read_dictionary=["trial_id"]) as file:
+            rows = file.read_row_group(group, [name for name in asked if name in self._names], use_threads=False)
+        ids = rows["trial_id"].combine_chunks()
+        number = np.array([self.wanted.numbers.get(text, -1) for text in ids.dictionary.to_pylist()] or [-1], np.int64)
+        trial = number[np.asarray(pc.fill_null(ids.indices, 0))]
+        rows = declared(rows.drop_columns("trial_id"), self.wanted.table)
+        nothing, none = np.full(len(trial), np.nan), np.zeros(len(trial), np.int64)
+        columns = {name: _values(rows[name]) if name in self._names else nothing for name in self.wanted.columns}
+        kind = _kinds(rows["kind"]) if told else none
+        series = _series(rows["name"]) if told and "name" in self._names else none
+        return _Piece(trial, np.asarray(rows["step"], np.int64), columns, kind, series).take(trial >= 0)
+
+    @cached_property
     def step_ranges(self) -> list[tuple[int, int]]:
         """The least and greatest step of each row group; everything where the footer doesn't say."""
-        place = self.file.schema_arrow.names.index("step")
-        ranges = []
-        for group in range(self.file.num_row_groups):
-            known = self.file.metadata.row_group(group).column(place).statistics
-            ends = (known.min, known.max) if known is not None and known.has_min_max else (_LEAST, _GREATEST)
-            ranges.append(ends)
-        return ranges
+        found = [self._ends("step", group) for group in range(self.footer.num_row_groups)]
+        return [(_LEAST, _GREATEST) if ends is None else ends for ends in found]
+
+    def _layers_only(self, group: int) -> bool:
+        return "kind" not in self._names or self._ends("kind", group) == (LAYER, LAYER)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.footer.schema.to_arrow_schema().names)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.footer.schema.names)}
+
+    def _ends(self, column: str, group: int) -> tuple[Any, Any] | None:
+        """The least and the greatest value of a column in a row group, if the footer says."""
+        place = self._places.get(column)
+        known = None if place is None else self.footer.row_group(group).column(place).statistics
+        return (known.min, known.max) if known is not None and known.has_min_max else None
 
 
 def _values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_string(column.type):
         return np.asarray(column.to_numpy(), object)
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _kinds(column: pa.ChunkedArray) -> Codes:
+    """`[row]`, the numbers of kinds; a row without one is a layer."""
+    found = pc.fill_null(pc.index_in(column, pa.array(_KINDS)), len(_KINDS))
+    numbers: Codes = np.asarray(pc.if_else(pc.is_null(column), 0, found), np.int64)
+    return numbers
+
+
+def _series(names: pa.ChunkedArray) -> Codes:
+    """`[row]`, numbers that are the same for rows of the same name, in any file."""
+    encoded = names.combine_chunks().dictionary_encode()
+    numbers = np.array([*map(hash, encoded.dictionary.to_pylist()), 0], np.int64)
+    found: Codes = numbers[np.asarray(pc.fill_null(encoded.indices, len(numbers) - 1))]
+    return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ INFO_NAME = "run.json"
 VERSION_KEY = b"gradlab.schema_version"
 WATCHED = "watched"
 """The fact of run.json that tells directories of `gradlab.watch` from those of `gradlab run`."""
+
+_NUMBERED = re.compile(r"(?P<part>.+)-(?P<number>\d{4,})")
 
 _ABANDONED_AFTER = 600.0
 """Seconds after which a directory that was never renamed into place is a leftover; making one takes milliseconds."""
@@ -93,6 +96,31 @@ class RunDirectory:
         folder = self.path / table
         return sorted(p for p in folder.glob("*.parquet") if not p.name.startswith(".")) if folder.is_dir() else []
 
+    def files_of(self, table: str, parts: Iterable[str]) -> dict[str, list[Path]]:
+        """Part -> its files in a table, in their order.
+
+        A part has one file of its own name, or several with numbers, `<part>-0000.parquet` and so on. One of which
+        there is none has the file that is missing, and so has one that lacks numbers in between.
+
+        Args:
+            parts: the names of the parts, as their `trials` files have them, without `.parquet`.
+        """
+        found: dict[str, dict[int, Path]] = {part: {} for part in parts}
+        for path in self.parts(table):
+            numbered = _NUMBERED.fullmatch(path.stem)
+            if path.stem in found:
+                found[path.stem][-1] = path
+            elif numbered and numbered["part"] in found:
+                found[numbered["part"]][int(numbered["number"])] = path
+        folder = self.path / table
+        for part, files in found.items():
+            for number in range(max(files, default=-1)):
+                files.setdefault(number, folder / f"{part}-{number:04d}.parquet")
+        return {
+            part: [files[number] for number in sorted(files)] or [folder / f"{part}.parquet"]
+            for part, files in found.items()
+        }
+
     def write_part(self, part_id: str, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> None:
         """Add finished trials: three part files, each of which appears whole or not at all.
 
@@ -134,9 +162,10 @@ class RunDirectory:
         Running these very trials again as that part completes it; under another part their rows would stand twice.
         """
         found: dict[str, tuple[str, ...]] = {}
+        finished = [part.stem for part in self.parts("trials") if _trial_ids(part) is not None]
+        owned = {path for files in self.files_of("layers", finished).values() for path in files}
         for part in self.parts("layers"):
-            ids = _trial_ids(part)
-            if ids and _trial_ids(self.path / "trials" / part.name) is None:
+            if part not in owned and (ids := _trial_ids(part)):
                 found[part.stem] = tuple(sorted(ids))
         return found
 

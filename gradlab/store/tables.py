@@ -84,6 +84,9 @@ the layer that it follows (0 if none); `time`, a time step of a recurrent module
 without this column hold layers alone.
 """
 
+LAYER, NORM, TIME = "layer", "norm", "time"
+"""What `kind` can be."""
+
 TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS}
 
 
