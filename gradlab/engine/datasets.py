@@ -6,14 +6,15 @@ import math
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradlab.config.schema import Data
+from gradlab.config.schema import DEFAULT_SEQUENCE_LENGTH, Data
+from gradlab.engine import sequences
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
@@ -38,7 +39,10 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set, split: features [example, feature...] and targets [example] or [example, output]."""
+    """A data set, split: features [example, feature...] and targets [example] or [example, output].
+
+    Generated sequences are [example, time, feature]; other examples of two dimensions are images of one channel.
+    """
 
     x_train: Array
     y_train: Array
@@ -47,26 +51,33 @@ class Arrays:
     task: str
 
 
-def load_arrays(data: Data, directory: Path) -> Arrays:
+def load_arrays(data: Data, directory: Path, sequence_length: int | None = None) -> Arrays:
     """The data set that `data` names. Paths are relative to `directory`.
+
+    Args:
+        sequence_length: time steps of generated sequences.
 
     Raises:
         SettingError: a file, array or label that cannot be used, named with its remedy.
     """
     try:
-        return _load(data, directory)
+        return _load(data, directory, sequence_length or DEFAULT_SEQUENCE_LENGTH)
     except SettingError as error:
         if error.setting in {"data.path", "data.factory"}:
             error.value = data.path or data.factory
         raise
 
 
-def _load(data: Data, directory: Path) -> Arrays:
+def _load(data: Data, directory: Path, steps: int) -> Arrays:
     if data.name == "npz":
         return checked(_read_npz(directory / str(data.path)), str(data.task), "data.path")
     if data.name == "custom":
         return _from_factory(data, directory)
+    if data.name in _SEQUENCES:
+        return _split(data, *_SEQUENCES[data.name](data, steps))
     x, y, task = _GENERATORS[data.name](data)
+    if data.name == "diabetes":
+        return _standardised_targets(_split(data, x, y, task))
     return _split(data, x, y, task)
 
 
@@ -126,6 +137,15 @@ def _multilabel(data: Data) -> tuple[Array, Array, str]:
     return x, (scores > np.median(scores, axis=0)).astype(np.int64), "multilabel"
 
 
+def _adding(data: Data, steps: int) -> tuple[Array, Array, str]:
+    return *sequences.adding(int(data.n_samples or 0), steps, int(data.split_seed or 0)), "regression"
+
+
+def _delayed_recall(data: Data, steps: int) -> tuple[Array, Array, str]:
+    count, symbols = int(data.n_samples or 0), int(data.n_symbols or 0)
+    return *sequences.delayed_recall(count, symbols, steps, int(data.split_seed or 0)), "multiclass"
+
+
 _GENERATORS = {
     "digits": _digits,
     "breast_cancer": _breast_cancer,
@@ -135,6 +155,8 @@ _GENERATORS = {
     "gaussian": _gaussian,
     "multilabel": _multilabel,
 }
+
+_SEQUENCES = {"adding": _adding, "delayed_recall": _delayed_recall}
 
 
 def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
@@ -147,10 +169,13 @@ def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
         )
     except ValueError as error:
         raise SettingError("data.eval_fraction", str(error)) from error
-    if task == "regression":
-        mean, deviation = y_train.mean(), y_train.std()
-        y_train, y_eval = (y_train - mean) / deviation, (y_eval - mean) / deviation
     return Arrays(x_train, y_train, x_eval, y_eval, task)
+
+
+def _standardised_targets(arrays: Arrays) -> Arrays:
+    mean, deviation = arrays.y_train.mean(), arrays.y_train.std()
+    scaled = {name: (getattr(arrays, name) - mean) / deviation for name in ("y_train", "y_eval")}
+    return replace(arrays, **scaled)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradlab.config.schema import Data
+from gradlab.config.schema import SEQUENCES, Data, Model
 from gradlab.engine.alignment import aligned
 from gradlab.engine.datasets import load_arrays
+from gradlab.engine.sequences import as_sequences
 from gradlab.errors import SettingError
 
 Values: TypeAlias = NDArray[Any]
@@ -27,7 +28,8 @@ class Task:
 
     Attributes:
         kind: multiclass, binary, multilabel or regression.
-        x_train, x_eval: features [example, feature] or [example, channel, height, width], float32.
+        x_train, x_eval: features [example, feature], [example, channel, height, width] or, as sequences, [example,
+            time, feature], float32.
         y_train, y_eval: classes [example] (int64) for multiclass, else targets [example, output] (float32).
         out_features: outputs of the network: classes, labels, targets, or 1 logit.
         input_second_moment: mean of x^2 over training examples and features.
@@ -45,8 +47,8 @@ class Task:
 
     @property
     def in_features(self) -> int:
-        """Features of one example, all dimensions together."""
-        return self.x_train[0].numel()
+        """Features of one example, all dimensions together; of a sequence those of one time step."""
+        return self.x_train.shape[-1] if self.x_train.ndim == 3 else self.x_train[0].numel()
 
     @property
     def metric(self) -> str:
@@ -59,21 +61,41 @@ class Task:
         return Task(**{**vars(self), **moved})
 
 
-def make_task(data: Data, directory: Path) -> Task:
+SEQUENCE_FAMILIES = ("rnn", "transformer")
+"""Families that read any data as sequences."""
+
+
+def reading(model: Model) -> tuple[bool, int | None]:
+    """How a model reads examples: whether as sequences, and of how many time steps where it says so."""
+    return model.family in SEQUENCE_FAMILIES, model.sequence_length
+
+
+def make_task(data: Data, directory: Path, model: Model | None = None) -> Task:
     """Load, check, standardise and convert the data set; `directory` is the config's folder.
 
+    Generated sequences are standardised by feature, over all time steps; other data by every one of its features,
+    before they are read as sequences.
+
+    Args:
+        model: what reads the data (see `reading`); an mlp if it doesn't matter.
+
     Raises:
-        SettingError: data that cannot be used.
+        SettingError: data that cannot be used, or not in as many time steps.
     """
-    arrays = load_arrays(data, directory)
+    as_sequence, steps = (False, None) if model is None else reading(model)
+    generated = data.name in SEQUENCES
+    arrays = load_arrays(data, directory, steps)
     x_train, x_eval = np.asarray(arrays.x_train, np.float64), np.asarray(arrays.x_eval, np.float64)
-    if x_train.ndim == 3:
+    if x_train.ndim == 3 and not generated:
         x_train, x_eval = x_train[:, None], x_eval[:, None]
     if data.standardize:
-        mean, deviation = x_train.mean(axis=0), x_train.std(axis=0)
-        constant = (x_train == x_train[:1]).all(axis=0)
+        over = (0, 1) if generated else (0,)
+        mean, deviation = x_train.mean(axis=over), x_train.std(axis=over)
+        constant = (x_train == x_train[(slice(1),) * len(over)]).all(axis=over)
         scale = np.where(constant | (deviation == 0), 1.0, deviation)
         x_train, x_eval = ((np.where(constant, 0.0, (x - mean) / scale)) for x in (x_train, x_eval))
+    if as_sequence and not generated:
+        x_train, x_eval = (as_sequences(x, steps, f"'{data.name}'") for x in (x_train, x_eval))
     flat = x_train.reshape(len(x_train), -1)
     classes = int(max(arrays.y_train.max(), arrays.y_eval.max())) + 1 if arrays.task == "multiclass" else 0
     y_train, y_eval = _targets(arrays.y_train, arrays.task), _targets(arrays.y_eval, arrays.task)

@@ -15,7 +15,7 @@ from gradlab.engine.custom import train_custom
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.prediction import forecast
 from gradlab.engine.stacks import Part, Stack
-from gradlab.engine.tasks import Task, make_task
+from gradlab.engine.tasks import Task, make_task, reading
 from gradlab.engine.train import train
 from gradlab.engine.user_code import RAISED, contained, describe, load_function
 from gradlab.errors import GradlabError, MachineError, SettingError
@@ -46,8 +46,8 @@ class Workshop:
 
     @classmethod
     def _prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
-        data = {_data_key(trial): trial.data for trial in trials}
-        tasks = {key: make_task(one, directory).to(device) for key, one in data.items()}
+        read = {_data_key(trial): trial for trial in trials}
+        tasks = {key: make_task(one.data, directory, one.model).to(device) for key, one in read.items()}
         activations: dict[str, Activation] = {}
         for trial in trials:
             if trial.model.family != "custom" and trial.model.activation.label not in activations:
@@ -148,7 +148,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _data_key(trial: Trial) -> str:
-    return trial.data.model_dump_json()
+    return f"{trial.data.model_dump_json()} {reading(trial.model)}"
 
 
 def _load_activation(trial: Trial, directory: Path) -> Activation:
