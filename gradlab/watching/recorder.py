@@ -45,6 +45,7 @@ def watch(
     scaler: torch.amp.GradScaler | None = None,
     batch_dim: int = 0,
     fresh: bool = False,
+    first_step: int = 0,
 ) -> Recorder:
     """Record the gradient statistics of a training loop, which stays as it is to the last bit.
 
@@ -62,12 +63,15 @@ def watch(
         scaler: the GradScaler, if it doesn't call `optimizer.step` itself.
         batch_dim: the dimension of the model's input that counts examples.
         fresh: replace what an earlier training of the same seed and settings left in `out`.
+        first_step: how many steps were made before, of a training that goes on from a checkpoint: steps are counted on.
+            What is recorded from there is a trial of its own, with a column `first_step`; it replaces that of an
+            earlier training that went on from the same step.
 
     Raises:
         UsageError: arguments that make no sense, or something else in the place of `out`.
         MachineError: the directory can't be written.
     """
-    return Recorder(model, optimizer, every, Path(out), seed, settings, scaler, batch_dim, fresh)
+    return Recorder(model, optimizer, every, Path(out), seed, settings, scaler, batch_dim, fresh, first_step)
 
 
 class Recorder:
@@ -90,9 +94,10 @@ class Recorder:
         scaler: torch.amp.GradScaler | None,
         batch_dim: int,
         fresh: bool,
+        first_step: int,
     ) -> None:
-        _check(model, optimizer, every)
-        self.step = 0
+        _check(model, optimizer, every, first_step)
+        self.step = first_step
         self.notes: list[str] = []
         self._every, self._optimizer = every, optimizer
         self._aside, self._began = Aside(), time.perf_counter()
@@ -101,9 +106,11 @@ class Recorder:
         inner = self._observer.inner
         seed = torch.initial_seed() % 2**63 if seed is None else seed
         facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
+        facts |= {"first_step": first_step} if first_step else {}
         self.trial_id = trial_identity(inner, facts)
         self._run = WatchedRun.open(out, _config(out, inner, every), _info(out, inner))
-        self._journal = Journal(self._run, self.trial_id, self._run.claim(self.trial_id, fresh), facts, inner)
+        claim = self._run.claim(self.trial_id, fresh or first_step > 0)
+        self._journal = Journal(self._run, self.trial_id, claim, facts, inner)
         self._logged: dict[str, Number] = {}
         self._finals: dict[str, Number] = {}
         self._closed = self._warned = False
@@ -113,7 +120,8 @@ class Recorder:
             optimizer.register_step_post_hook(self._after_step),
         ]
         self._at_exit = _closing(self)
-        self._observer.begin()
+        if self.step % every == 0:
+            self._observer.begin()
 
     def log(
         self,
@@ -205,13 +213,15 @@ class Recorder:
             warnings.warn(f"gradlab stopped recording at step {self.step}: {told}", RuntimeWarning, stacklevel=3)
 
 
-def _check(model: nn.Module, optimizer: torch.optim.Optimizer, every: int) -> None:
+def _check(model: nn.Module, optimizer: torch.optim.Optimizer, every: int, first_step: int) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"watch: the model must be a torch.nn.Module, not {type(model).__name__}")
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(f"watch: the optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise UsageError(f"watch: every must be a whole number of steps, 1 at least, not {every!r}")
+    if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
+        raise UsageError(f"watch: first_step must be a whole number of steps, not {first_step!r}")
     lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
     if lazy:
         raise UsageError(f"watch: lazy layers have no weights yet ({', '.join(lazy[:3])}); run a forward pass before")

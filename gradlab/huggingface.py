@@ -1,0 +1,202 @@
+"""Records of a training with transformers: `Trainer(..., callbacks=[GradlabCallback(every=10, out="runs/mine")])`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from gradlab.errors import UsageError
+from gradlab.watching import Recorder, watch
+
+if not (find_spec("transformers") and find_spec("accelerate")):
+    raise ImportError(
+        "gradlab.huggingface needs transformers and accelerate, which are not installed; in the clone of gradlab: "
+        "pip install --constraint constraints.txt --editable '.[huggingface]'"
+    )
+from accelerate.optimizer import AcceleratedOptimizer
+from transformers.trainer_callback import TrainerCallback, TrainerControl, TrainerState
+from transformers.training_args import TrainingArguments
+
+_SHARDED = {"DEEPSPEED", "FSDP", "MEGATRON_LM", "XLA"}
+"""Kinds of accelerate's DistributedType under which no process holds whole gradients that torch's hooks could show."""
+
+
+class GradlabCallback(TrainerCallback):
+    """Records how gradients flow through a model while `Trainer.train` trains it.
+
+    Everything is recorded as by `gradlab.watch`: gradients before clipping (`max_grad_norm` is 1.0 unless you say
+    otherwise), summed over accumulated batches, without the factor of a GradScaler. The training stays as it is, bit
+    by bit. Rows are at optimizer steps, whatever the number of batches in each.
+
+    `train_loss` is the loss that the model itself returns, as it is averaged over the accumulated batches. Where the
+    model returns none, since a `compute_loss_func` or label smoothing works on its outputs, it is the `loss` of the
+    Trainer's latest log: the mean over the steps before. Evaluations add `eval_loss` and `eval_metric` to the step that
+    comes next.
+
+    A training that goes on from a checkpoint is a trial of its own whose steps are counted on, with its beginning in
+    the column `first_step`. Going on again from the same step replaces it.
+
+    The Trainer doesn't tell its callbacks of exceptions: after one, the recorder is closed when the next training
+    starts, when `close()` is called, or when Python exits.
+
+    With several processes the one of rank 0 records, and its gradients are those of its own share of the batch.
+
+    Args:
+        every: steps from one record to the next; the first is at step 0.
+        out: the run directory.
+        seed: the trial's; None takes that of the TrainingArguments.
+        settings: of this training, for `gradlab compare`: names and values, such as `{"model": "wide"}`.
+        fresh: replace what an earlier training with the same settings and seed left in `out`.
+        eval_loss: what the Trainer calls it: `eval_NAME_loss`, where several data sets are evaluated.
+        eval_metric: likewise, such as `eval_accuracy`; None means that there is none.
+
+    Attributes:
+        recorder: of the training that runs; None before, after, and in other processes than rank 0.
+
+    Raises:
+        UsageError: when the training starts, if it cannot be recorded: the model is sharded (FSDP, DeepSpeed) or
+            replicated in threads (DataParallel), or what `gradlab.watch` refuses.
+    """
+
+    def __init__(
+        self,
+        every: int = 10,
+        out: str | os.PathLike[str] = "runs/watched",
+        *,
+        seed: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        fresh: bool = False,
+        eval_loss: str = "eval_loss",
+        eval_metric: str | None = None,
+    ) -> None:
+        self.every, self.out, self.seed, self.settings, self.fresh = every, out, seed, settings, fresh
+        self.eval_loss, self.eval_metric = eval_loss, eval_metric
+        self.recorder: Recorder | None = None
+        self._losses = _ModelLosses()
+        self._hook: RemovableHandle | None = None
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        **kwargs: Any,
+    ) -> None:
+        """Start a recorder."""
+        self.close()
+        scaler = None
+        if isinstance(optimizer, AcceleratedOptimizer):
+            kind = optimizer.accelerator_state.distributed_type.value
+            if kind in _SHARDED:
+                raise UsageError(f"gradlab cannot record under {kind}: no process holds whole gradients")
+            # The hooks must be on the optimizer that really steps.
+            optimizer, scaler = optimizer.optimizer, optimizer.scaler
+        if args.n_gpu > 1:
+            raise UsageError(
+                f"gradlab cannot record under DataParallel, which the Trainer takes for {args.n_gpu} GPUs in one "
+                "process: launch it with torchrun, or let it see one (CUDA_VISIBLE_DEVICES=0)"
+            )
+        if not state.is_world_process_zero:
+            return
+        self.recorder = watch(
+            model,
+            optimizer,
+            self.every,
+            self.out,
+            seed=args.seed if self.seed is None else self.seed,
+            settings=self.settings,
+            scaler=scaler,
+            fresh=self.fresh,
+            first_step=state.global_step,
+        )
+        self._losses = _ModelLosses()
+        self._hook = model.register_forward_hook(self._losses.keep, with_kwargs=True)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the step's loss."""
+        if self.recorder is not None and (loss := self._losses.of_step()) is not None:
+            self.recorder.log(train_loss=loss)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log the Trainer's own mean of losses, where the model returns none."""
+        if self.recorder is not None and not self._losses.known and "loss" in (logs or {}):
+            self.recorder.log(train_loss=logs["loss"])
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log what the evaluation found."""
+        if self.recorder is not None and metrics is not None:
+            self.recorder.log(eval_loss=metrics.get(self.eval_loss), eval_metric=metrics.get(self.eval_metric or ""))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write what is left and let go of the model."""
+        self.close()
+
+    def close(self) -> None:
+        """Likewise, after an exception; without effect while no training is recorded."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+        if self.recorder is not None:
+            self.recorder.close()
+            self.recorder = None
+
+
+class _ModelLosses:
+    """The losses that the model returned since the latest optimizer step, one for each accumulated batch.
+
+    Attributes:
+        known: whether it ever returned one.
+    """
+
+    def __init__(self) -> None:
+        self.known = False
+        self._kept: list[Tensor] = []
+        self._normalised = False
+
+    def keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """A forward hook that keeps the loss on its device."""
+        if not module.training or not torch.is_grad_enabled():
+            return
+        loss = output.get("loss") if isinstance(output, Mapping) else output[0] if isinstance(output, tuple) else None
+        if isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad:
+            self.known = True
+            # No copy, so that the factor that the Trainer applies in place, with several processes, is in it.
+            self._kept.append(loss.detach())
+            # A model that is given the number of items of all accumulated batches divides by it already.
+            self._normalised = kwargs.get("num_items_in_batch") is not None
+
+    def of_step(self) -> Tensor | None:
+        """The loss of an optimizer step, whose batches are forgotten; None if the model returned none."""
+        if not self._kept:
+            return None
+        kept = torch.stack(self._kept)
+        self._kept.clear()
+        return kept.sum() if self._normalised else kept.mean()

@@ -1,0 +1,327 @@
+"""The callback for transformers, in its own Trainer, against loops written by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import Dataset
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+from gradlab import watch
+from gradlab.errors import UsageError
+from gradlab.huggingface import GradlabCallback
+from tests.end_to_end.commands import invoke
+from tests.frameworks import recorded
+
+STEPS, BATCH, WORDS, LENGTH = 12, 8, 13, 6
+
+
+class Sequences(Dataset[dict[str, Tensor]]):
+    """Random words, some of whose labels don't count, so that batches have different numbers of items."""
+
+    def __init__(self, seed: int = 0) -> None:
+        source = torch.Generator().manual_seed(seed)
+        count = STEPS * BATCH * 2
+        self.words = torch.randint(WORDS, (count, LENGTH), generator=source)
+        self.labels = torch.where(torch.rand(count, LENGTH, generator=source) < 0.3, -100, self.words)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"input_ids": self.words[index], "labels": self.labels[index]}
+
+
+def gpt2() -> GPT2LMHeadModel:
+    """Pre-norm, dropout, tied embeddings, and its own class of linear layers; divides the loss by the items itself."""
+    torch.manual_seed(3)
+    sizes: dict[str, Any] = {"vocab_size": WORDS, "n_positions": LENGTH, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    return GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=None, loss_type="ForCausalLM"))
+
+
+def llama() -> LlamaForCausalLM:
+    """Norms of its own and no biases."""
+    torch.manual_seed(3)
+    heads = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=WORDS, hidden_size=16, intermediate_size=24, **heads))
+
+
+class Plain(nn.Module):
+    """A model of one's own, whose loss is a mean over the batch at hand."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(3)
+        super().__init__()
+        self.net = nn.Sequential(nn.Embedding(WORDS, 8), nn.Linear(8, 16), nn.GELU(), nn.Linear(16, WORDS))
+
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        scores = self.net(input_ids)
+        if labels is None:
+            return {"logits": scores}
+        return {"loss": cross_entropy(scores.flatten(0, 1), labels.flatten()), "logits": scores}
+
+
+MODELS = {"gpt2": gpt2, "llama": llama, "plain": Plain}
+
+
+def train(
+    model: nn.Module, out: Path, *callbacks: Any, resume: Any = None, trainer_options: Any = None, **options: Any
+) -> tuple[Trainer, list[dict[str, Tensor]]]:
+    """A training with the Trainer, and the batches in their order."""
+    batches: list[dict[str, Tensor]] = []
+
+    def collate(examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        batch = {name: torch.stack([example[name] for example in examples]) for name in examples[0]}
+        batches.append({name: tensor.clone() for name, tensor in batch.items()})
+        return batch
+
+    defaults: dict[str, Any] = {
+        "output_dir": str(out.with_name("checkpoints")),
+        "max_steps": STEPS,
+        "per_device_train_batch_size": BATCH,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "seed": 5,
+    }
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
+    trainer = Trainer(
+        model,
+        TrainingArguments(**(defaults | options)),
+        data_collator=collate,
+        train_dataset=Sequences(),
+        eval_dataset=Sequences(1),
+        optimizers=(optimizer, constant),
+        callbacks=list(callbacks),
+        **(trainer_options or {}),
+    )
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer, batches
+
+
+def grouped(batches: list[dict[str, Tensor]], count: int) -> Iterator[list[dict[str, Tensor]]]:
+    yield from (batches[start : start + count] for start in range(0, STEPS * count, count))
+
+
+def loss_of_step(model: nn.Module, group: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+    """What the backward passes of a step start from: their sum is the step's loss."""
+    for batch in group:
+        if isinstance(model, Plain):
+            yield model(**batch)["loss"] / len(group)
+        else:
+            items = sum(int((each["labels"][:, 1:] != -100).sum()) for each in group)
+            yield model(**batch, num_items_in_batch=torch.tensor(items)).loss
+
+
+def watched_by_hand(model: nn.Module, batches: list[dict[str, Tensor]], out: Path, kind: dict[str, Any]) -> None:
+    """The trainings below as a loop in plain torch, with `gradlab.watch`."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model.train()
+    with watch(model, optimizer, 2, out, seed=5) as recorder:
+        for group in grouped(batches, kind.get("gradient_accumulation_steps", 1)):
+            optimizer.zero_grad()
+            total = torch.zeros(())
+            with torch.autocast("cpu", torch.bfloat16) if kind.get("bf16") else contextlib.nullcontext():
+                for loss in loss_of_step(model, group):
+                    with torch.autocast("cpu", enabled=False):
+                        loss.backward()
+                    total = total + loss.detach()
+            recorder.log(train_loss=total)
+            if clip := kind.get("max_grad_norm", 1.0):
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
+
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "as it comes": {},
+    "hardly any gradient left": {"max_grad_norm": 0.01},
+    "unclipped": {"max_grad_norm": 0.0},
+    "accumulated": {"gradient_accumulation_steps": 2},
+    "bfloat16": {"bf16": True},
+}
+every_kind = pytest.mark.parametrize("kind", TRAININGS.values(), ids=TRAININGS)
+every_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+
+
+@every_kind
+@every_model
+def test_the_training_stays_as_it_is(tmp_path: Path, make: Any, kind: dict[str, Any]) -> None:
+    mine, other = make(), make()
+    evaluating: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 5}
+    train(mine, tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **kind, **evaluating)
+    train(other, tmp_path / "mine", **kind, **evaluating)
+    assert recorded.same_bits(mine, other)
+    assert not recorded.same_bits(other, make())
+    assert recorded.hooks_of(mine) == recorded.hooks_of(other)
+
+
+@every_kind
+@pytest.mark.parametrize("make", [llama, Plain])
+def test_rows_are_those_of_a_loop_by_hand(tmp_path: Path, make: Any, kind: dict[str, Any]) -> None:
+    mine, other = make(), make()
+    _, batches = train(mine, tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **kind)
+    watched_by_hand(other, batches, tmp_path / "theirs", kind)
+    assert recorded.same_bits(mine, other)
+    assert len(recorded.steps(tmp_path / "mine")) == STEPS / 2
+    pd.testing.assert_frame_equal(recorded.layers(tmp_path / "mine"), recorded.layers(tmp_path / "theirs"))
+    pd.testing.assert_frame_equal(recorded.steps(tmp_path / "mine"), recorded.steps(tmp_path / "theirs"))
+
+
+@every_model
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_gradients_are_those_before_clipping_summed_over_accumulated_batches(
+    tmp_path: Path, make: Any, accumulated: int
+) -> None:
+    model = make()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # so that the passes can be repeated
+    copies: list[nn.Module] = []
+    optimizer_step = torch.optim.SGD.step
+
+    def step(optimizer: Any, *arguments: Any) -> Any:
+        copies.append(copy.deepcopy(model))
+        return optimizer_step(optimizer, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", step)
+        callback = GradlabCallback(4, tmp_path / "mine")
+        options: dict[str, Any] = {"gradient_accumulation_steps": accumulated, "max_grad_norm": 0.01}
+        _, batches = train(model, tmp_path / "mine", callback, **options)
+    groups = list(grouped(batches, accumulated))
+    for at in (0, 4, 8):
+
+        def loss_of(exact: nn.Module, group: list[dict[str, Tensor]] = groups[at]) -> Tensor:
+            return torch.stack(list(loss_of_step(exact, group))).sum()
+
+        wanted = recorded.gradient_norms(copies[at], loss_of)
+        found = recorded.recorded_norms(tmp_path / "mine", at)
+        assert set(found) == set(wanted)
+        for name in wanted:
+            assert found[name] == pytest.approx(wanted[name], rel=1e-4, nan_ok=True)
+        assert max(norm for norm, _ in wanted.values()) > 0.02  # it was clipped
+        row = recorded.steps(tmp_path / "mine").set_index("step").loc[at]
+        assert row["train_loss"] == pytest.approx(float(loss_of(copy.deepcopy(copies[at]).double()).detach()), rel=1e-5)
+
+
+def test_evaluations_add_their_loss_and_metric_to_the_step_that_comes_next(tmp_path: Path) -> None:
+    def hits(found: Any) -> dict[str, float]:
+        return {"hits": float((found.predictions.argmax(-1) == found.label_ids).mean())}
+
+    callback = GradlabCallback(2, tmp_path / "mine", eval_metric="eval_hits")
+    options: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 4, "eval_on_start": True}
+    trainer, _ = train(Plain(), tmp_path / "mine", callback, trainer_options={"compute_metrics": hits}, **options)
+    logged = {entry["step"]: entry for entry in trainer.state.log_history if "eval_loss" in entry}
+    assert list(logged) == [0, 4, 8, 12]
+    rows = recorded.steps(tmp_path / "mine").dropna(subset="eval_loss").set_index("step")
+    assert {step: (row["eval_loss"], row["eval_metric"]) for step, row in rows.iterrows()} == {
+        step: (entry["eval_loss"], entry["eval_hits"]) for step, entry in logged.items()
+    }
+    assert list(recorded.trials(tmp_path / "mine")["final_eval_loss"]) == [logged[12]["eval_loss"]]
+
+
+def test_the_trainers_own_mean_stands_in_for_a_loss_that_the_model_does_not_return(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"label_smoothing_factor": 0.1, "logging_steps": 2}
+    trainer, _ = train(llama(), tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **options)
+    logged = {entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}
+    rows = recorded.steps(tmp_path / "mine").set_index("step")["train_loss"]
+    assert rows.isna()[0]
+    assert {step: rows[step] for step in range(2, STEPS, 2)} == {step: logged[step] for step in range(2, STEPS, 2)}
+
+
+def test_a_training_that_fails_keeps_its_records_and_a_second_one_may_follow(tmp_path: Path) -> None:
+    class Broken(Plain):
+        calls = 0
+
+        def forward(self, input_ids: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+            self.calls += 1
+            if self.calls == 10:
+                raise ValueError("a broken sentence")
+            return super().forward(input_ids, labels)
+
+    model, callback = Broken(), GradlabCallback(2, tmp_path / "mine", fresh=True)
+    with pytest.raises(ValueError, match="a broken sentence"):
+        train(model, tmp_path / "mine", callback)
+    callback.close()
+    assert list(recorded.steps(tmp_path / "mine")["step"]) == [0, 2, 4, 6, 8]
+    assert recorded.hooks_of(model) == 0
+    model.calls = 100
+    train(model, tmp_path / "mine", callback)
+    assert list(recorded.steps(tmp_path / "mine")["step"]) == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_training_from_a_checkpoint_counts_on(tmp_path: Path) -> None:
+    saving: dict[str, Any] = {"save_strategy": "steps", "save_steps": 7}
+    train(Plain(), tmp_path / "first", GradlabCallback(5, tmp_path / "first"), **saving)
+    checkpoint = str(tmp_path / "checkpoints" / "checkpoint-7")
+    for _ in range(2):  # a training may be stopped and sent on from the same checkpoint again and again
+        train(Plain(), tmp_path / "then", GradlabCallback(5, tmp_path / "then"), resume=checkpoint)
+    assert list(recorded.steps(tmp_path / "then")["step"]) == [10]
+    assert list(recorded.trials(tmp_path / "then")["first_step"]) == [7]
+    first, then = (recorded.layers(tmp_path / name) for name in ("first", "then"))
+    pd.testing.assert_frame_equal(first[first["step"] == 10].reset_index(drop=True), then)
+
+
+def test_evaluation_alone_records_nothing(tmp_path: Path) -> None:
+    callback = GradlabCallback(2, tmp_path / "mine")
+    trainer, _ = train(Plain(), tmp_path / "mine", callback)
+    before = {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*.parquet")}
+    trainer.evaluate()
+    assert {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*.parquet")} == before
+
+
+def test_the_seed_is_the_trainers(tmp_path: Path) -> None:
+    for seed in (5, 6):
+        train(Plain(), tmp_path / "mine", GradlabCallback(6, tmp_path / "mine"), seed=seed)
+    train(Plain(), tmp_path / "mine", GradlabCallback(6, tmp_path / "mine", seed=1))
+    assert sorted(recorded.trials(tmp_path / "mine")["seed"]) == [1, 5, 6]
+
+
+def test_the_same_training_again_is_refused_unless_fresh(tmp_path: Path) -> None:
+    train(Plain(), tmp_path / "mine", GradlabCallback(5, tmp_path / "mine"))
+    with pytest.raises(UsageError, match="fresh=True"):
+        train(Plain(), tmp_path / "mine", GradlabCallback(5, tmp_path / "mine"))
+    train(Plain(), tmp_path / "mine", GradlabCallback(5, tmp_path / "mine", fresh=True))
+    assert len(recorded.trials(tmp_path / "mine")) == 1
+
+
+def test_replicas_in_threads_are_refused(tmp_path: Path) -> None:
+    arguments = SimpleNamespace(n_gpu=2, seed=0)
+    state = SimpleNamespace(is_world_process_zero=True, global_step=0)
+    model = Plain()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    callback = GradlabCallback(2, tmp_path / "mine")
+    with pytest.raises(UsageError, match=r"2 GPUs in one process: launch it with torchrun"):
+        callback.on_train_begin(arguments, state, None, model=model, optimizer=optimizer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [gpt2, Plain])
+def test_commands_read_it(tmp_path: Path, make: Any) -> None:
+    for seed in (0, 1):
+        for name in ("one", "other"):
+            callback = GradlabCallback(4, tmp_path / "mine", seed=seed, settings={"variant": name})
+            train(make(), tmp_path / "mine", callback)
+    for command in ("show", "compare"):
+        answer = invoke(command, tmp_path / "mine")
+        assert answer.code == 0, answer.stderr
+    assert "variant" in answer.stdout
+
+
+def test_the_callback_is_gone_with_the_training(tmp_path: Path) -> None:
+    callback = GradlabCallback(2, tmp_path / "mine")
+    train(Plain(), tmp_path / "mine", callback)
+    gc.collect()
+    assert callback.recorder is None
