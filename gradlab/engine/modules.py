@@ -146,8 +146,10 @@ def biases_of(module: nn.Module) -> list[nn.Parameter]:
 
 
 def unit_dimension(module: nn.Module, output: Tensor) -> int:
-    """The dimension of a layer's output that counts its units: channels, else the last."""
-    return 1 if isinstance(module, _CHANNELS_SECOND) and output.ndim > 1 else output.ndim - 1
+    """The dimension of a layer's output that counts its units: channels, before the positions, else the last."""
+    if isinstance(module, _CHANNELS_SECOND):
+        return max(0, output.ndim - 1 - len(module.kernel_size))
+    return output.ndim - 1
 
 
 def _is_bias(name: str) -> bool:

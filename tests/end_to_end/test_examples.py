@@ -25,7 +25,7 @@ def example(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def python(*arguments: str, cwd: Path) -> None:
     """A script as its user starts it."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
