@@ -22,14 +22,18 @@ from gradlab.engine.tasks import Task, example_losses
 def train_custom(
     trial: Trial, task: Task, directory: Path, progress: Callable[[float], None] = lambda fraction: None
 ) -> TrialHistory:
-    """Train and record one trial of a custom model, in train mode, in float32."""
-    started = time.process_time()
+    """Build, train and record one trial of a custom model."""
     with torch.random.fork_rng(devices=[]):
-        model = build_model(trial, task, directory).train()
-        record = ModuleRecord(trial, task, model)
-        _train(trial, task, model, record, progress)
-        if record.diverged_step is None:
-            record.finish(model)
+        return train_module(trial, task, build_model(trial, task, directory), progress)
+
+
+def train_module(trial: Trial, task: Task, model: nn.Module, progress: Callable[[float], None]) -> TrialHistory:
+    """Train and record one trial from a model as it was made, in train mode, in float32; draws from torch's stream."""
+    started = time.process_time()
+    record = ModuleRecord(trial, task, model.train())
+    _train(trial, task, model, record, progress)
+    if record.diverged_step is None:
+        record.finish(model)
     return record.history(time.process_time() - started)
 
 

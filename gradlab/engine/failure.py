@@ -1,0 +1,28 @@
+"""A trial that failed, as a value."""
+
+from __future__ import annotations
+
+import torch
+
+from gradlab.config.sweep import Trial
+from gradlab.engine.history import TrialHistory
+from gradlab.engine.user_code import describe
+from gradlab.errors import GradlabError, MachineError
+
+
+def failed(trial: Trial, error: BaseException) -> TrialHistory:
+    """The history of a trial whose own code raised.
+
+    Raises:
+        MachineError: it doesn't fit into memory; on a larger machine it would not fail.
+    """
+    if is_out_of_memory(error):
+        size = f"depth {trial.model.depth}, width {trial.model.width}"
+        message = f"out of memory: trial {trial.trial_id} ({size}) is too large for this machine"
+        raise MachineError(f"{message}; what is finished is kept") from error
+    return TrialHistory(trial.trial_id, error=str(error) if isinstance(error, GradlabError) else describe(error))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch says so by a type of its own on a GPU, and by words on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
