@@ -107,6 +107,11 @@ class Model(Section):
         """Fields that this family does not read; gated cells have no activation to choose."""
         return [key for key in type(self).model_fields if key != "family" and not self.reads(key)]
 
+    @property
+    def is_stacked(self) -> bool:
+        """Whether gradlab's own engine trains such networks stacked; others are `nn.Module`s."""
+        return self.family in {"mlp", "cnn"}
+
     def reads(self, key: str) -> bool:
         """Whether a model of this family, and cell, reads the field `key`."""
         gated = self.family == "rnn" and self.cell != "rnn"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
@@ -12,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradlab.config.choices import Choice
+from gradlab.engine.user_code import RAISED, describe, load_function
+from gradlab.errors import SettingError
 
 Elementwise: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -51,6 +54,25 @@ def make_activation(choice: Choice, function: Elementwise | None = None) -> Acti
     if function is not None:
         return _from_function(choice.label, function)
     return _MAKERS[choice.name](choice.label, **dict(choice.parameters))
+
+
+def load_activation(choice: Choice, directory: Path) -> Activation:
+    """The activation that `choice` names; a function of the user's own is looked for relative to `directory`.
+
+    Raises:
+        SettingError: the function is missing, raises, or isn't elementwise.
+    """
+    if not choice.is_function:
+        return make_activation(choice)
+    function = load_function("model.activation", choice.name, directory)
+    try:
+        activation = make_activation(choice, function)
+        values = function(torch.zeros(3, 2))
+    except RAISED as error:
+        raise SettingError("model.activation", f"{choice.name} raised {describe(error)}", choice.name) from error
+    if not isinstance(values, torch.Tensor) or values.shape != (3, 2):
+        raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape", choice.name)
+    return activation
 
 
 def _from_function(label: str, function: Elementwise) -> Activation:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from gradlab.config.sweep import Trial
+from gradlab.engine.families.making import make_network
 from gradlab.engine.modules import as_outputs, copied, watched
 from gradlab.engine.tasks import Task
 from gradlab.engine.user_code import RAISED, describe, load_function
@@ -19,11 +20,13 @@ _SETTING = "model.factory"
 
 
 def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
-    """The trial's model, made by its factory right after `torch.manual_seed(seed)`.
+    """The trial's model, made by its factory, or its built-in family, right after `torch.manual_seed(seed)`.
 
     Raises:
         SettingError: the factory is missing, raises, returns no module, or one whose output does not fit the task.
     """
+    if trial.model.family != "custom":
+        return make_network(trial, task, directory)
     reference = str(trial.model.factory)
     factory = load_function(_SETTING, reference, directory)
     arguments = dict(trial.model.kwargs)

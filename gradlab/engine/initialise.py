@@ -36,26 +36,34 @@ def _apply(init: Choice, layers: Sequence[nn.Linear | nn.Conv2d]) -> None:
     if init.name == "pytorch_default":
         return
     for layer in layers:
-        weight, bias = layer.weight, layer.bias
-        fan_in = weight[0].numel()
-        match init.name:
-            case "xavier_normal":
-                nn.init.xavier_normal_(weight)
-            case "xavier_uniform":
-                nn.init.xavier_uniform_(weight)
-            case "he_normal":
-                nn.init.kaiming_normal_(weight, nonlinearity="relu")
-            case "he_uniform":
-                nn.init.kaiming_uniform_(weight, nonlinearity="relu")
-            case "lecun_normal":
-                nn.init.normal_(weight, 0.0, 1 / math.sqrt(fan_in))
-            case "orthogonal":
-                nn.init.orthogonal_(weight)
-            case "normal":
-                _normal(weight, dict(init.parameters)["sigma_w"] / math.sqrt(fan_in))
-        sigma_b = dict(init.parameters).get("sigma_b", 0.0)
-        if bias is not None:
-            _normal(bias, sigma_b)
+        draw_weight(init, layer.weight)
+        if layer.bias is not None:
+            draw_bias(init, layer.bias)
+
+
+def draw_weight(init: Choice, weight: Tensor) -> None:
+    """Draw a weight [fan_out, fan_in...] anew, under torch's random stream; not for `pytorch_default`."""
+    fan_in = weight[0].numel()
+    match init.name:
+        case "xavier_normal":
+            nn.init.xavier_normal_(weight)
+        case "xavier_uniform":
+            nn.init.xavier_uniform_(weight)
+        case "he_normal":
+            nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        case "he_uniform":
+            nn.init.kaiming_uniform_(weight, nonlinearity="relu")
+        case "lecun_normal":
+            nn.init.normal_(weight, 0.0, 1 / math.sqrt(fan_in))
+        case "orthogonal":
+            nn.init.orthogonal_(weight)
+        case "normal":
+            _normal(weight, dict(init.parameters)["sigma_w"] / math.sqrt(fan_in))
+
+
+def draw_bias(init: Choice, bias: Tensor) -> None:
+    """Draw a bias anew, under torch's random stream: zeros but for `normal`; not for `pytorch_default`."""
+    _normal(bias, dict(init.parameters).get("sigma_b", 0.0))
 
 
 def _normal(tensor: Tensor, deviation: float) -> None:

@@ -85,12 +85,13 @@ def cost(trial: Trial, positions: int) -> float:
 
 
 def recorded_rows(trial: Trial) -> int:
-    """Rows that a trial makes in the layers table (of a custom model, whose layers aren't known yet, about)."""
-    return count_recorded(trial.train.steps, trial.record.every) * (trial.model.depth + 1)
+    """Rows that a trial makes in the layers table (of an `nn.Module`, whose layers aren't known yet, about)."""
+    steps = trial.model.depth * (trial.model.sequence_length or 0) if trial.model.family == "rnn" else 0
+    return count_recorded(trial.train.steps, trial.record.every) * (trial.model.depth + 1 + steps)
 
 
 def _stack_key(trial: Trial) -> object:
-    if trial.model.family == "custom":
+    if not trial.model.is_stacked:
         return trial.trial_id
     model, train = trial.model, trial.train
     shared = (model.family, model.width, model.norm, model.residual, train.optimizer, train.batch_size, train.steps)
