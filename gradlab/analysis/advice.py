@@ -9,6 +9,8 @@ from gradlab.analysis.group import Group
 
 _HE = {"he_normal", "he_uniform"}
 _LEAKY = {"leaky_relu", "elu", "selu", "gelu", "silu", "softplus"}
+_WITHOUT_LAYER_NORM = {"custom", "rnn", "transformer"}
+"""Families that don't know `model.norm: layer`."""
 _MANY_DEAD_AT_START = 0.5
 """Where more than this share of the units that end dead were dead before training, training is not to blame."""
 
@@ -19,7 +21,9 @@ def advice(group: Group) -> str | None:
     The remedies are those whose effect is known: wide He-initialised relu networks and orthogonal linear ones keep the
     gradient's size (He et al. 2015; Saxe et al. 2014), a residual connection carries it past the layers (He et al.
     2016), layer normalisation keeps pre-activations in range (Ba et al. 2016), batch normalisation without residual
-    connections lets it explode (Yang et al. 2019).
+    connections lets it explode (Yang et al. 2019). Along time gated cells keep it (Hochreiter & Schmidhuber 1997) and
+    clipping its norm bounds what an explosion does (Pascanu et al. 2013); in transformers normalisation before each
+    sublayer keeps its size over depth (Xiong et al. 2020).
     """
     write = _SENTENCES.get(group.diagnosis)
     return write(group) if write else None
@@ -38,7 +42,7 @@ def _diverged(group: Group) -> str:
     if group.diverged_step == 0 or lr == 0:
         return f"{where} before any learning; try a smaller initial sigma_w, or check the data for huge values."
     grows = group.decay.log10 is not None and group.decay.log10 > math.log10(1.05)
-    cause = f", where the gradient grows {_times(group.decay.log10)} a layer" if grows else ""
+    cause = f", where the gradient grows {_times(group.decay.log10)} {_step(group)}" if grows else ""
     rate = f"lr {lr:g} is too large" if lr else "the learning rate is too large"
     smaller = f"; try {lr / 10 if lr <= 10 else 0.1:g}" if lr else "; try a tenth of it"
     return f"{where} from step {group.diverged_step:g} on: {rate} for {_subject(group)}{cause}{smaller}."
@@ -53,6 +57,10 @@ def _dying(group: Group) -> str:
 
 
 def _vanishing(group: Group) -> str:
+    if group.along_time:
+        return f"{_rate(group)}; {'; '.join(_longer_memory(group))}."
+    if group.settings.get("family") == "transformer":
+        return f"{_rate(group)}; {_pre_norm(group)}."
     norm, residual, custom = _architecture(group)
     tries = []
     if not (norm or residual or custom):
@@ -71,6 +79,10 @@ def _vanishing(group: Group) -> str:
 
 
 def _exploding(group: Group) -> str:
+    if group.along_time:
+        return f"{_rate(group)}; clipping the gradient's norm bounds the updates; smaller recurrent weights tame it."
+    if group.settings.get("family") == "transformer":
+        return f"{_rate(group)}; {_pre_norm(group)}."
     norm, residual, custom = _architecture(group)
     tries = []
     if custom:
@@ -87,13 +99,34 @@ def _exploding(group: Group) -> str:
     return f"{_rate(group)}; {'; '.join(tries[:2])}."
 
 
+def _longer_memory(group: Group) -> list[str]:
+    """What lets a gradient come back through more time steps, beside shorter sequences."""
+    if group.settings.get("family") != "rnn":
+        return ["gated cells (lstm, gru) carry it over more time steps", "orthogonal recurrent weights shrink it less"]
+    gated = group.settings.get("activation") is None
+    other = "orthogonal weights (model.init: orthogonal) shrink it less"
+    first = other if gated else "gated cells (model.cell: lstm) carry it over more time steps"
+    return [first, "shorter sequences (model.sequence_length) lose less"]
+
+
+def _pre_norm(group: Group) -> str:
+    """What keeps a transformer's gradient in size, if it does not have that."""
+    if group.settings.get("norm") != "pre":
+        return "normalisation before each sublayer (model.norm: pre) keeps its size"
+    return "fewer blocks, or smaller initial weights, tame it"
+
+
+def _step(group: Group) -> str:
+    return "a time step" if group.along_time else "a layer"
+
+
 def _saturated(group: Group) -> str:
-    norm, _, custom = _architecture(group)
+    norm, _, _ = _architecture(group)
     share = group.saturated_fraction.value
     figure = f"{100 * share:.0f} % of the derivatives" if share is not None else "most derivatives"
     init = str(group.settings.get("init"))
     tries = []
-    if not norm and not custom:
+    if not norm and group.settings.get("family") not in _WITHOUT_LAYER_NORM:
         tries.append("layer norm (model.norm: layer) keeps the pre-activations in range")
     if init.startswith("normal("):
         tries.append("a smaller initial sigma_w does so at the start")
@@ -138,11 +171,11 @@ def _is_critical(group: Group) -> bool:
 def _rate(group: Group) -> str:
     subject, measured = _subject(group), group.decay.log10
     if measured == -math.inf:
-        return f"no gradient at all comes back through {subject} to the first layer"
+        return f"no gradient at all comes back through {subject} to the first {_step(group).removeprefix('a ')}"
     if measured is None:
         return f"the gradient through {subject} is {group.diagnosis}"
     word = "shrinks" if measured < 0 else "grows"
-    text = f"{subject} {word} the gradient {_times(measured)} a layer"
+    text = f"{subject} {word} the gradient {_times(measured)} {_step(group)}"
     predicted = group.predicted_decay
     if predicted is None or not 0 < predicted < math.inf:
         return text

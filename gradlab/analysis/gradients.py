@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gradlab.analysis.estimates import Codes, GeometricMeans, Reals, geometric_means
+from gradlab.analysis.factors import Grouping
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials
 from gradlab.store.records import Records, When, read_records
@@ -143,6 +144,13 @@ class LayerRecords:
     def ends(self) -> Flags:
         """`[row]`, whether this is where it begins: the last hidden layer, or the last time step."""
         return np.asarray(self.along & (self.layer == self.steps[self.rows.trial]))
+
+    def along_time(self, grouping: Grouping) -> Flags:
+        """`[group]`, whether its gradient is followed along time; not that of a group of both kinds of networks."""
+        found = np.zeros(grouping.size, np.bool_)
+        found[grouping.codes[self.rows.trial[self.rows.is_time]]] = True
+        found[grouping.codes[self.rows.trial[self.along & ~self.rows.is_time]]] = False
+        return found
 
     def column_at(self, name: str, rows: Flags) -> Reals:
         """`[trial]`, a column at rows of which a trial has at most one; NaN for a trial that has none."""

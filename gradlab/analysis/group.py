@@ -53,6 +53,7 @@ class Group:
         train_loss: final loss on the probe; `eval_loss` and `metric` on the evaluation split.
         diagnoses: diagnosis -> how many trials have it, the most common first, of equals the gravest.
         advice: one sentence where the group is not healthy.
+        along_time: whether `decay` is that along time, not along depth.
     """
 
     settings: Mapping[str, Any]
@@ -75,6 +76,7 @@ class Group:
     metric: Mean
     diagnoses: Mapping[str, int]
     advice: str | None = None
+    along_time: bool = False
 
     @property
     def diagnosis(self) -> str:

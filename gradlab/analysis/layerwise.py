@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gradlab.analysis.estimates import (
     Codes,
@@ -23,7 +24,8 @@ from gradlab.analysis.gradients import Logs
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials
-from gradlab.store.records import When, read_records
+from gradlab.store.records import Records, Rows, When, read_records
+from gradlab.store.tables import LAYER, NORM, TIME
 
 Estimate = Mean | GeometricMean
 
@@ -46,14 +48,15 @@ STATISTICS = (*GEOMETRIC, *_PLAIN_COLUMNS)
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer in a group of trials.
+    """A layer in a group of trials, a normalisation or a time step.
 
     Attributes:
-        layer: from 1, nearest the input.
+        layer: from 1, nearest the input; of a normalisation that of the layer before it, 0 if none; the time step.
         name: as in the layers table.
         units: how many it has.
         first: statistic -> its mean over the seeds at step 0.
         last: the same at each trial's last record.
+        kind: `layer`, `norm` or `time`.
     """
 
     layer: int
@@ -61,6 +64,7 @@ class LayerRow:
     units: int | None
     first: Mapping[str, Estimate]
     last: Mapping[str, Estimate]
+    kind: str = LAYER
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class LayerTable:
         varying: the factors that tell this group from the others.
         trials: the rows of the trials table, as plain values.
         last_steps: the least and the greatest step of the trials' last records.
-        rows: one per layer, from the input on.
+        rows: one per layer, from the input on, and one per normalisation after the layer that it follows.
+        time_steps: one per time step, of one recurrent series after the other.
     """
 
     settings: Mapping[str, Any]
@@ -80,6 +85,7 @@ class LayerTable:
     trials: tuple[Mapping[str, Any], ...]
     last_steps: tuple[int, int] | None
     rows: tuple[LayerRow, ...]
+    time_steps: tuple[LayerRow, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +94,8 @@ class LayerEstimates:
 
     Attributes:
         group: `[row]`, the group's number, never falling.
-        layer: `[row]`, from 1, nearest the input.
+        kind: `[row]`, `layer`, `norm` or `time`; a group's time steps stand after its layers.
+        layer: `[row]`, from 1, nearest the input; of a normalisation that of the layer before it; the time step.
         name: `[row]`, as in the layers table of the first trial.
         units: `[row]`, likewise.
         estimates: statistic -> `[row]`.
@@ -97,6 +104,7 @@ class LayerEstimates:
     """
 
     group: Codes
+    kind: Sequence[str]
     layer: Codes
     name: Sequence[str | None]
     units: Sequence[int | None]
@@ -114,36 +122,57 @@ class LayerEstimates:
 
 
 def layer_estimates(
-    trials: Trials, grouping: Grouping, when: When, statistics: Sequence[str] = STATISTICS
+    trials: Trials,
+    grouping: Grouping,
+    when: When,
+    statistics: Sequence[str] = STATISTICS,
+    which: Rows = "profile",
 ) -> LayerEstimates:
     """Read one record of each trial and aggregate it layer by layer; only the columns that the statistics need."""
     twins = [name for name in statistics if name in _LOG_COLUMNS]
     more = [*(f"log10_{name}" for name in twins), *(["non_finite"] if twins else [])]
-    records = read_records(trials, "layers", tuple(dict.fromkeys(["layer", "name", "units", *statistics, *more])), when)
-    layer = records.columns["layer"].astype(np.int64)
-    width = int(layer.max(initial=0)) + 1
-    keys, first, codes = np.unique(
-        grouping.codes[records.trial] * width + layer, return_index=True, return_inverse=True
-    )
+    columns = tuple(dict.fromkeys(["layer", "name", "units", *statistics, *more]))
+    records = read_records(trials, "layers", columns, when, which)
+    group, first, codes = _same_rows(records, grouping)
     estimates: dict[str, Means | GeometricMeans] = {}
     for name in statistics:
         values = records.columns[name]
         if name in GEOMETRIC:
             logs = Logs.of_columns(records.columns, name) if name in twins else Logs.of(values)
-            estimates[name] = logs.means(codes, len(keys))
+            estimates[name] = logs.means(codes, len(first))
         else:
-            estimates[name] = means(codes, len(keys), values)
+            estimates[name] = means(codes, len(first), values)
     steps = np.full(len(trials.frame), -1, np.int64)
     steps[records.trial] = records.step
+    kinds = np.where(records.is_time, TIME, np.where(records.is_norm, NORM, LAYER))
     return LayerEstimates(
-        keys // width,
-        keys % width,
+        group,
+        kinds[first].tolist(),
+        records.columns["layer"][first].astype(np.int64),
         [plain_cell(name) for name in records.columns["name"][first]],
         _units(records.columns["units"], codes, first),
         estimates,
         steps,
         records.skipped,
     )
+
+
+def _same_rows(records: Records, grouping: Grouping) -> tuple[Codes, Codes, Codes]:
+    """Which rows of a group's trials are about the same thing: layers of one place, other things of one name and place.
+
+    Returns:
+        The group of each thing, from the input on and time steps last; the first row that is about it; and `[row]`,
+        which of them the row is about.
+    """
+    layer, time = records.columns["layer"].astype(np.int64), records.is_time
+    other = np.flatnonzero(time | records.is_norm)
+    series = np.zeros(len(layer), np.int64)
+    series[other] = pd.factorize(records.columns["name"][other], use_na_sentinel=False)[0] + 1
+    outer, inner = np.where(time, series, layer), np.where(time, layer, series)
+    size = int(max(layer.max(initial=0), series.max(initial=0))) + 1
+    keys = ((grouping.codes[records.trial] * 2 + time) * size + outer) * size + inner
+    found, first, codes = np.unique(keys, return_index=True, return_inverse=True)
+    return found // (2 * size * size), first, codes
 
 
 def _units(units: Reals, codes: Codes, first: Codes) -> list[int | None]:
@@ -156,12 +185,13 @@ def _units(units: Reals, codes: Codes, first: Codes) -> list[int | None]:
 def layer_tables(trials: Trials) -> tuple[tuple[LayerTable, ...], tuple[Skipped, ...]]:
     """Every group of trials layer by layer, statistics aggregated over the seeds, and what could not be read."""
     grouping = group_trials(trials.frame)
-    first, last = (layer_estimates(trials, grouping, when) for when in ("first", "last"))
+    first, last = (layer_estimates(trials, grouping, when, which="all") for when in ("first", "last"))
     rows: list[list[LayerRow]] = [[] for _ in grouping.settings]
-    at_first = {key: place for place, key in enumerate(zip(first.group.tolist(), first.layer.tolist(), strict=True))}
-    for place, key in enumerate(zip(last.group.tolist(), last.layer.tolist(), strict=True)):
+    at_first = {key: place for place, key in enumerate(_keys(first))}
+    for place, key in enumerate(_keys(last)):
         before = first.row(at_first[key]) if key in at_first else {}
-        rows[key[0]].append(LayerRow(key[1], last.name[place], last.units[place], before, last.row(place)))
+        row = LayerRow(key[2], last.name[place], last.units[place], before, last.row(place), key[1])
+        rows[key[0]].append(row)
     records = [
         {str(key): plain_cell(value, str(key)) for key, value in row.items()} for row in trials.frame.to_dict("records")
     ]
@@ -175,10 +205,17 @@ def layer_tables(trials: Trials) -> tuple[tuple[LayerTable, ...], tuple[Skipped,
                 varying=grouping.varying,
                 trials=tuple(records[trial] for trial in members),
                 last_steps=(int(steps.min()), int(steps.max())) if len(steps) else None,
-                rows=tuple(rows[number]),
+                rows=tuple(row for row in rows[number] if row.kind != TIME),
+                time_steps=tuple(row for row in rows[number] if row.kind == TIME),
             )
         )
     return tuple(tables), tuple(dict.fromkeys([*first.skipped, *last.skipped]))
+
+
+def _keys(found: LayerEstimates) -> list[tuple[int, str, int, str | None]]:
+    """What each row is about; a layer whatever its name."""
+    names = [None if kind == LAYER else name for kind, name in zip(found.kind, found.name, strict=True)]
+    return list(zip(found.group.tolist(), found.kind, found.layer.tolist(), names, strict=True))
 
 
 def find_trial(trials: Trials, text: str) -> Trials:

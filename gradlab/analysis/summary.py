@@ -136,6 +136,11 @@ class Summary:
         return int(self._healthy[number]) == len(self.grouping.members[number])
 
     @cached_property
+    def along_time(self) -> Sequence[bool]:
+        """`[group]`, whether its gradient is followed along time."""
+        return [bool(flag) for flag in self.measured.layers.along_time(self.grouping)]
+
+    @cached_property
     def profiles(self) -> Sequence[Profile]:
         """The gradient layer by layer in each group, at step 0 or the record that was asked for."""
         return Profiles(self.measured.layers, self.grouping)
@@ -166,6 +171,7 @@ class Summary:
             diverged_step=_median([step for step in cells["diverged_step"] if step is not None]),
             error=next(filter(None, errors), None),
             diagnoses=_tally(words),
+            along_time=self.along_time[number],
             **values,
         )
         return replace(group, advice=advice(group))
@@ -202,12 +208,9 @@ class Profiles(Sequence[Profile]):
     def __init__(self, records: LayerRecords, grouping: Grouping) -> None:
         along = records.along
         layers, group = records.layer[along], grouping.codes[records.rows.trial[along]]
-        in_time = records.rows.is_time[along]
+        self._along_time = records.along_time(grouping)
         # Of a group of both kinds the layers: its time steps would be those of some of its networks only.
-        by_layers = np.zeros(grouping.size, np.bool_)
-        by_layers[group[~in_time]] = True
-        self._along_time = ~by_layers
-        kept = ~(in_time & by_layers[group])
+        kept = records.rows.is_time[along] == self._along_time[group]
         rows = np.flatnonzero(along)[kept]
         width = int(layers.max(initial=0)) + 1
         self._keys, codes = np.unique(group[kept] * width + layers[kept], return_inverse=True)
@@ -227,7 +230,7 @@ class Profiles(Sequence[Profile]):
         layers = tuple((self._keys[start:end] % self._width).tolist())
         rows = range(start, end)
         delta, weight_grad = (tuple(map(of.__getitem__, rows)) for of in (self._delta, self._weight_grad))
-        return Profile(layers, delta, weight_grad, bool(layers) and bool(self._along_time[group]))
+        return Profile(layers, delta, weight_grad, bool(self._along_time[group]))
 
 
 def _median(values: list[Any]) -> float | None:

@@ -25,6 +25,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from gradlab.analysis.factors import factor_columns
 from gradlab.export.log_directories import log_directories
 from gradlab.export.selection import Rows
+from gradlab.store.tables import TIME
 
 EVENT_FILE = "events.out.tfevents.gradlab"
 """Every event file's name: TensorBoard looks for `tfevents`, and the same run makes the same files."""
@@ -88,7 +89,7 @@ def write_tensorboard(trials: pa.Table, rows: Rows, folder: Path, start: float) 
     Raises:
         OSError: disk full, no permission.
     """
-    records = trials.to_pylist()
+    records = _with_steps(trials.to_pylist(), rows)
     factors = factor_columns(trials.to_pandas())
     varying = [name for name in factors if len({record[name] for record in records}) > 1]
     files = {trial: folder / name / EVENT_FILE for trial, name in log_directories(records, varying).items()}
@@ -105,6 +106,17 @@ def write_tensorboard(trials: pa.Table, rows: Rows, folder: Path, start: float) 
             for trial, its in groupby(every, itemgetter("trial_id")):
                 steps = groupby(its, itemgetter("step"))
                 _append(files[trial], (_scalars(step, start, map(scalars, at)) for step, at in steps))
+
+
+def _with_steps(records: list[dict[str, Any]], rows: Rows) -> list[dict[str, Any]]:
+    """The trials with their steps; those of a watched training, which nobody knows before its end, as far as it got."""
+    got = {record["trial_id"]: 0 for record in records if record["steps"] is None}
+    if got:
+        for part in rows("steps"):
+            for trial, step in zip(part["trial_id"].to_pylist(), part["step"].to_pylist(), strict=True):
+                if trial in got:
+                    got[trial] = max(got[trial], step + 1)
+    return [record | {"steps": got.get(record["trial_id"], record["steps"])} for record in records]
 
 
 def _append(file: Path, events: Iterable[Event]) -> None:
@@ -159,8 +171,11 @@ def _step_scalars(row: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _layer_scalars(row: dict[str, Any]) -> dict[str, float | None]:
-    # The layer's place first, so that names of any kind stand in the order of the layers.
+    # The layer's place first, so that names of any kind stand in the order of the layers. A time step may have the
+    # place and the name of a layer, too.
     layer = f"{row['layer']:02d} {row['name']}"
+    if row["kind"] == TIME:
+        layer = f"time {row['layer']:03d} {row['name']}"
     return {f"{statistic}/{layer}": row[statistic] for statistic in LAYER_STATISTICS}
 
 

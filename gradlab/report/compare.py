@@ -37,7 +37,7 @@ from gradlab.report.numbers import (
     setting,
 )
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import TRIALS
+from gradlab.store.tables import LAYER, TIME, TRIALS
 
 _LINES = 12
 """Networks that are spelled out under a table; the others are counted."""
@@ -125,9 +125,13 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
     assert layers is not None  # noqa: S101
     rows = [row for place in summary.places for row in layers.rows_of(place)]
     shown = rows[: 2 * MOST_ROWS] if summary.top is None else rows
-    say(console, f"layer by layer at {record_name(summary)}, layer 1 nearest the input", "bold")
+    layered, timed = (any(layers.kind[row] == kind for row in rows) for kind in (LAYER, TIME))
+    both = "; recurrent networks time step by time step" if timed else ""
+    title = f"layer by layer at {record_name(summary)}, layer 1 nearest the input{both}"
+    say(console, title if layered else f"time step by time step at {record_name(summary)}", "bold")
+    header = "layer /\ntime step" if layered and timed else "time step" if timed else "layer"
     columns = key_columns(summary.keys, [summary.grouping.settings[int(layers.group[row])] for row in shown])
-    columns.append(Column("layer", [str(layers.layer[row]) for row in shown]))
+    columns.append(Column(header, [str(layers.layer[row]) for row in shown]))
     columns.append(Column("name", [layers.name[row] or NOTHING for row in shown], 100, right=False))
     columns.append(Column("units", [setting(layers.units[row]) for row in shown], 200))
     for rank, (name, column) in enumerate(layers.estimates.items()):

@@ -63,11 +63,12 @@ def print_summary(console: Console, summary: Summary, see: str = "--json", see_g
         return
     ascii_only = console.options.ascii_only
     places = list(summary.places)[: rows_shown(summary)]
-    profiles = [summary.profiles[place].hidden for place in places]
-    scale = Scale.of([value for profile in profiles for value in profile])
+    profiles = [summary.profiles[place] for place in places]
+    scale = Scale.of([value for profile in profiles for value in profile.hidden])
     shown = print_columns(console, _columns(summary, places, scale, ascii_only), see)
     if any(column.header == _STRIP for column in shown):
-        say(console, _legend(scale, record_name(summary), ascii_only))
+        along = {"time step" if profile.along_time else "hidden layer" for profile in profiles}
+        say(console, _legend(scale, " or ".join(sorted(along)), record_name(summary), ascii_only))
     print_left_out(console, summary, see_groups or see)
     print_losses(console, summary, see)
     _print_advice(console, summary, see)
@@ -158,9 +159,9 @@ def _diagnosis(group: Group) -> Text:
     return Text(word + share, _STYLES.get(word, ""))
 
 
-def _legend(scale: Scale, record: str, ascii_only: bool) -> Text:
+def _legend(scale: Scale, along: str, record: str, ascii_only: bool) -> Text:
     bars = ASCII_BARS if ascii_only else BARS
-    text = Text(f"{_STRIP}: delta of each hidden layer at {record}, the first on the left; ")
+    text = Text(f"{_STRIP}: delta of each {along} at {record}, the first on the left; ")
     text.append(bars[0], colour(0))
     text.append(f" {power(scale.low)}{' or less' if scale.cut else ''} ")
     for level in range(1, len(bars) - 1):

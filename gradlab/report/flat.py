@@ -65,7 +65,7 @@ def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def layer_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row for each group and layer."""
+    """A row for each group and layer, or time step, as `kind` says."""
     summary, layers = comparison.summary, comparison.layers
     rows: list[dict[str, Any]] = []
     if layers is None:
@@ -74,8 +74,8 @@ def layer_rows(comparison: Comparison) -> list[dict[str, Any]]:
         settings = summary.grouping.settings[place]
         key = {name: settings[name] for name in summary.keys if name in settings}
         for row in layers.rows_of(place):
-            facts = {"layer": int(layers.layer[row]), "name": layers.name[row], "units": layers.units[row]}
-            rows.append(key | facts)
+            facts = {"layer": int(layers.layer[row]), "name": layers.name[row], "kind": layers.kind[row]}
+            rows.append(key | facts | {"units": layers.units[row]})
             for name, estimate in layers.row(row).items():
                 rows[-1] |= _spread(name, estimate)
     return rows

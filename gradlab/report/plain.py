@@ -74,6 +74,7 @@ def _layers(layers: LayerEstimates, place: int) -> list[dict[str, Any]]:
         {
             "layer": int(layers.layer[row]),
             "name": layers.name[row],
+            "kind": layers.kind[row],
             "units": layers.units[row],
             **plain(layers.row(row)),
         }
@@ -88,13 +89,14 @@ def trials_json(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def show_json(run: RunDirectory, tables: Sequence[LayerTable]) -> dict[str, Any]:
-    """A run layer by layer: `run`, `path`, `info`, and `groups` with their `trials` and `layers`."""
+    """A run layer by layer: `run`, `path`, `info`, and `groups` with their `trials`, `layers` and `time_steps`."""
     groups = [
         {
             "settings": plain(table.settings),
             "trials": plain(table.trials),
             "last_steps": plain(table.last_steps),
             "layers": [plain(row) for row in table.rows],
+            "time_steps": [plain(row) for row in table.time_steps],
         }
         for table in tables
     ]
@@ -130,6 +132,7 @@ def _group(group: Group) -> dict[str, Any]:
 def _profile(profile: Profile) -> dict[str, Any]:
     return {
         "layers": list(profile.layers),
+        "along_time": profile.along_time,
         "log10_delta_rms": plain([mean.log10 for mean in profile.delta_rms]),
         "log10_weight_grad_norm": plain([mean.log10 for mean in profile.weight_grad_norm]),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -15,8 +16,9 @@ from gradlab.report.console import settings_line
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.numbers import NOTHING, count_of, geometric, number, percent, setting
 from gradlab.store.rundir import RunDirectory
+from gradlab.store.tables import LAYER
 
-_UNINTERESTING = {"schema_version", "config_digest"}
+_UNINTERESTING = {"schema_version", "config_digest", "weight_prints"}
 
 _STATISTICS: tuple[tuple[str, str, int], ...] = (
     ("weight_grad_norm", "|grad W|", 100),
@@ -31,6 +33,9 @@ _STATISTICS: tuple[tuple[str, str, int], ...] = (
     ("float32_zero_fraction", "lost to\nfloat32", 45),
 )
 """Statistic, its header and its rank."""
+
+_MOST_TIME_STEPS, _TIME_STEPS = 16, 12
+"""A series of more time steps than the first is shown by as many as the second."""
 
 _FRACTIONS = {"saturated_fraction", "float32_zero_fraction"}
 
@@ -60,6 +65,7 @@ def print_run(
         else:
             say(console, _group_title(table), "bold")
         _print_layers(console, table, see)
+        _print_time_steps(console, table, see)
 
 
 def _group_title(table: LayerTable) -> str:
@@ -92,17 +98,42 @@ def _steps(table: LayerTable) -> str:
 
 
 def _print_layers(console: Console, table: LayerTable, see: str) -> None:
-    if not table.rows:
+    numbers = [str(row.layer) if row.kind == LAYER else "norm" for row in table.rows]
+    _print_rows(console, "layer", numbers, table.rows, see)
+
+
+def _print_time_steps(console: Console, table: LayerTable, see: str) -> None:
+    """A table for each recurrent series, of a long one the ends and what is evenly between."""
+    for name, rows in groupby(table.time_steps, lambda row: row.name):
+        steps = list(rows)
+        shown = [steps[place] for place in _evenly(len(steps))]
+        console.print()
+        say(console, f"{name or 'recurrent layer'}: gradients with respect to its hidden state along time")
+        _print_rows(console, "time step", [str(row.layer) for row in shown], shown, see)
+        if len(shown) < len(steps):
+            say(console, f"{len(shown)} of {len(steps)} time steps shown; all of them with {see}", "dim")
+
+
+def _evenly(count: int) -> list[int]:
+    """Places from 0 to `count` - 1, both among them: all of a few, of many about as many as a person reads."""
+    if count <= _MOST_TIME_STEPS:
+        return list(range(count))
+    last = _TIME_STEPS - 1
+    return [place * (count - 1) // last for place in range(_TIME_STEPS)]
+
+
+def _print_rows(console: Console, head: str, numbers: Sequence[str], rows: Sequence[LayerRow], see: str) -> None:
+    if not rows:
         return
     arrow = "->" if console.options.ascii_only else "→"
     columns = [
-        Column("layer", [str(row.layer) for row in table.rows]),
-        Column("name", [row.name or NOTHING for row in table.rows], 10, right=False),
-        Column("units", [setting(row.units) for row in table.rows], 55),
+        Column(head, numbers),
+        Column("name", [row.name or NOTHING for row in rows], 10, right=False),
+        Column("units", [setting(row.units) for row in rows], 55),
     ]
     for name, header, rank in _STATISTICS:
-        cells = [f"{_estimate(name, row.first)} {arrow} {_estimate(name, row.last)}" for row in table.rows]
-        if any(_is_known(name, row) for row in table.rows):
+        cells = [f"{_estimate(name, row.first)} {arrow} {_estimate(name, row.last)}" for row in rows]
+        if any(_is_known(name, row) for row in rows):
             columns.append(Column(header, cells, rank, name))
     print_columns(console, columns, see)
 

@@ -34,7 +34,7 @@ Flags = npt.NDArray[np.bool_]
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
 
 _KINDS = (LAYER, TIME, NORM)
-"""Kinds of rows by the number that they have here; any other kind has the next number."""
+"""Kinds of rows by the number that they have here; any other kind has the last one, too."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Records:
         step: `[row]`.
         columns: name -> `[row]`, NaN for null and for a column that a file doesn't have; text as objects.
         is_time: `[row]`, whether it is about a time step.
-        is_norm: `[row]`, whether it is about a normalisation.
+        is_norm: `[row]`, whether it is about a normalisation, or anything else that is neither layer nor time step.
         skipped: what could not be read.
     """
 
@@ -85,7 +85,7 @@ def read_records(trials: Trials, table: str, columns: Sequence[str], when: When,
     found = at_once(one, range(len(holders)))
     rows = _joined([piece for piece, _ in found], columns)
     skipped = tuple(miss for _, misses in found for miss in misses)
-    return Records(rows.trial, rows.step, rows.columns, rows.kind == 1, rows.kind == 2, skipped)
+    return Records(rows.trial, rows.step, rows.columns, rows.kind == _KINDS.index(TIME), rows.kind == _KINDS.index(NORM), skipped)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _chosen(piece: _Piece, which: Rows) -> _Piece:
     """The rows that were asked for."""
     if which == "all" or not piece.kind.any():
         return piece
-    time, layer = piece.kind == 1, piece.kind == 0
+    time, layer = piece.kind == _KINDS.index(TIME), piece.kind == _KINDS.index(LAYER)
     lowest = piece.trial.min()
     trial = piece.trial - lowest
     with_time, first = np.unique(trial[time], return_index=True)
@@ -249,7 +249,7 @@ def _values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def _kinds(column: pa.ChunkedArray) -> Codes:
     """`[row]`, the numbers of kinds; a row without one is a layer."""
-    found = pc.fill_null(pc.index_in(column, pa.array(_KINDS)), len(_KINDS))
+    found = pc.fill_null(pc.index_in(column, pa.array(_KINDS)), _KINDS.index(NORM))
     numbers: Codes = np.asarray(pc.if_else(pc.is_null(column), 0, found), np.int64)
     return numbers
 
