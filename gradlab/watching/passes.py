@@ -124,7 +124,7 @@ class Passes:
         if isinstance(module, nn.RNNBase):
             self._follow_states(now, sight, inputs, output)
         if z.requires_grad:
-            z.register_hook(Hook(lambda gradient: self._gradient(now, sight, gradient), self._aside))  # type: ignore[no-untyped-call]
+            _at_gradient(z, lambda gradient: self._gradient(now, sight, gradient), self._aside)
 
     def _follow_states(self, now: Pass, sight: Sight, inputs: tuple[Any, ...], output: Any) -> None:
         sight.call = Call(inputs, None)
@@ -215,6 +215,25 @@ class Passes:
     def _followed(self) -> Sight | None:
         """The layer whose output came last: what an activation belongs to."""
         return self._current.waiting if self._current is not None and _looking() else None
+
+
+def _at_gradient(z: Tensor, look: Callable[[Tensor], None], aside: Aside) -> None:
+    """Look at the gradient by a layer's output as it is now, whatever works on it in place afterwards."""
+    base = z._base
+    if base is None or base.numel() != z.numel():
+        z.register_hook(Hook(look, aside))  # type: ignore[no-untyped-call]
+        return
+    # Work in place on a view rewrites the view's history, so that no gradient passes the hooks of z; its base, another
+    # arrangement of the same numbers, keeps its own.
+    shape, strides, base_strides = z.shape, z.stride(), base.stride()
+
+    def look_at_view(gradient: Tensor) -> None:
+        if gradient.stride() != base_strides:
+            laid = torch.empty_strided(gradient.shape, base_strides, dtype=gradient.dtype, device=gradient.device)
+            gradient = laid.copy_(gradient)
+        look(gradient.as_strided(shape, strides))
+
+    base.register_hook(Hook(look_at_view, aside))  # type: ignore[no-untyped-call]
 
 
 def _other_dimensions(tensor: Tensor, dimension: int) -> list[int]:
