@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.errors import UsageError
@@ -80,21 +79,15 @@ class GradlabCallback(TrainerCallback):
         self.eval_loss, self.eval_metric = eval_loss, eval_metric
         self.recorder: Recorder | None = None
         self._losses = _ModelLosses()
+        self._trainers_mean: float | None = None
         self._hook: RemovableHandle | None = None
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        *,
-        model: nn.Module,
-        optimizer: Optimizer,
-        **kwargs: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start a recorder."""
         self.close()
-        scaler = None
+        model, optimizer, scaler = kwargs["model"], kwargs["optimizer"], None
         if isinstance(optimizer, AcceleratedOptimizer):
             kind = optimizer.accelerator_state.distributed_type.value
             if kind in _SHARDED:
@@ -119,15 +112,16 @@ class GradlabCallback(TrainerCallback):
             fresh=self.fresh,
             first_step=state.global_step,
         )
-        self._losses = _ModelLosses()
+        self._losses, self._trainers_mean = _ModelLosses(), None
         self._hook = model.register_forward_hook(self._losses.keep, with_kwargs=True)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Log the step's loss."""
-        if self.recorder is not None and (loss := self._losses.of_step()) is not None:
-            self.recorder.log(train_loss=loss)
+        if self.recorder is not None:
+            loss = self._losses.of_step()
+            self.recorder.log(train_loss=self._trainers_mean if loss is None else loss)
 
     def on_log(
         self,
@@ -137,9 +131,8 @@ class GradlabCallback(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Log the Trainer's own mean of losses, where the model returns none."""
-        if self.recorder is not None and not self._losses.known and "loss" in (logs or {}):
-            self.recorder.log(train_loss=logs["loss"])
+        """Keep the Trainer's own mean of losses, for models that return none."""
+        self._trainers_mean = (logs or {}).get("loss", self._trainers_mean)
 
     def on_evaluate(
         self,
@@ -170,15 +163,12 @@ class GradlabCallback(TrainerCallback):
 
 
 class _ModelLosses:
-    """The losses that the model returned since the latest optimizer step, one for each accumulated batch.
-
-    Attributes:
-        known: whether it ever returned one.
-    """
+    """The losses that the model returned since the latest optimizer step, one for each accumulated batch."""
 
     def __init__(self) -> None:
-        self.known = False
-        self._kept: list[Tensor] = []
+        self._latest: Tensor | None = None
+        self._sum: Tensor | None = None
+        self._count = 0
         self._normalised = False
 
     def keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -187,16 +177,21 @@ class _ModelLosses:
             return
         loss = output.get("loss") if isinstance(output, Mapping) else output[0] if isinstance(output, tuple) else None
         if isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad:
-            self.known = True
+            self._add()
             # No copy, so that the factor that the Trainer applies in place, with several processes, is in it.
-            self._kept.append(loss.detach())
+            self._latest = loss.detach()
             # A model that is given the number of items of all accumulated batches divides by it already.
             self._normalised = kwargs.get("num_items_in_batch") is not None
 
     def of_step(self) -> Tensor | None:
         """The loss of an optimizer step, whose batches are forgotten; None if the model returned none."""
-        if not self._kept:
-            return None
-        kept = torch.stack(self._kept)
-        self._kept.clear()
-        return kept.sum() if self._normalised else kept.mean()
+        self._add()
+        total, count = self._sum, self._count
+        self._sum, self._count = None, 0
+        return total if total is None or self._normalised else total / count
+
+    def _add(self) -> None:
+        if self._latest is not None:
+            self._sum = self._latest if self._sum is None else self._sum + self._latest
+            self._count += 1
+            self._latest = None
