@@ -1,8 +1,9 @@
-"""One thread per process, as gradlab itself works: its numbers rely on it, and idle threads fight for the cores."""
+"""One thread per process and settled kernels, as gradlab itself works: its numbers rely on it."""
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,16 @@ from torch import Tensor
 
 ALIGNMENT = 64
 """Elements; a multiple of what torch's vectorised kernels take at once, on every processor it supports."""
+
+
+def settle() -> None:
+    """One thread, and products whose bits don't depend on where in memory a matrix stands; before any product is made.
+
+    On some processors MKL takes other kernels for small matrices that don't start on a multiple of 16 bytes, as every
+    other trial's in a stack, unless it is told to keep to one ("conditional numerical reproducibility" in its manual).
+    """
+    torch.set_num_threads(1)
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 def padded(size: int) -> int:

@@ -86,7 +86,7 @@ class ModuleStack:
             Outputs [trial, example, output] and losses [trial].
         """
         buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        with _without_fallback():
+        with _vectorised():
             output, moved = self._forward({**self._leaves, **self._constants}, buffers, x)
         losses = example_losses(kind, output, y)
         gradients = torch.autograd.grad(losses.sum() / losses.shape[1], list(self._leaves.values()))
@@ -137,12 +137,19 @@ def _emptied(module: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _without_fallback() -> Iterator[None]:
-    """Operators that vmap can only loop over are errors: they gain nothing, and some of them miss in-place changes."""
+def _vectorised() -> Iterator[None]:
+    """Only what vmap computes for all trials at once.
+
+    Operators that it can but loop over are errors: they gain nothing, and some of them miss changes in place. The
+    fused attention is one of them; without it, torch multiplies matrices instead.
+    """
     functorch: Any = torch._C._functorch
-    before = functorch._is_vmap_fallback_enabled()
+    attention: Any = torch.backends.cuda
+    fallback, fused = functorch._is_vmap_fallback_enabled(), attention.flash_sdp_enabled()
     functorch._set_vmap_fallback_enabled(False)
+    attention.enable_flash_sdp(False)
     try:
         yield
     finally:
-        functorch._set_vmap_fallback_enabled(before)
+        functorch._set_vmap_fallback_enabled(fallback)
+        attention.enable_flash_sdp(fused)

@@ -18,6 +18,10 @@ SPREAD_ELEMENTS = 1 << 15
 SHARES = 8
 """A stack that large holds at most one in so many parts of the sweep's cost: several workers have something to do."""
 
+MODULE_TRIALS = 8
+"""Trials of one `nn.Module` in a stack, at most, or one in so many `SHARES` of a large sweep. The config doesn't tell
+how large they are, nor whether they can be stacked at all: where they can't, several workers have something to do."""
+
 STACK_BYTES = 1 << 29
 """Float64 memory of all hidden layers' activations in one stack, at most."""
 
@@ -62,7 +66,12 @@ def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Par
     for trial in trials:
         groups.setdefault(_stack_key(trial), []).append(trial)
     total = sum(cost(trial, positions(trial)) for trial in trials)
-    stacks = [stack for group in groups.values() for stack in _cut(sorted(group, key=_order), total, positions)]
+    most = max(MODULE_TRIALS, len(trials) // SHARES)
+    stacks: list[Stack] = []
+    for group in groups.values():
+        ordered = sorted(group, key=_order)
+        own = group[0].model.is_stacked
+        stacks += _cut(ordered, total, positions) if own else _cut_modules(ordered, most)
     target = min(PART_TRIALS, -(-len(trials) // PARTS))
     parts: list[list[Stack]] = []
     count = rows = 0
@@ -91,9 +100,13 @@ def recorded_rows(trial: Trial) -> int:
 
 
 def _stack_key(trial: Trial) -> object:
-    if not trial.model.is_stacked:
-        return trial.trial_id
     model, train = trial.model, trial.train
+    if model.family == "rnn":
+        # torch.func has no rule for torch's recurrent kernels.
+        return trial.trial_id
+    if not model.is_stacked:
+        settings = (train.optimizer, train.batch_size, train.steps)
+        return (trial.data.model_dump_json(), model.model_dump_json(), settings, trial.record)
     shared = (model.family, model.width, model.norm, model.residual, train.optimizer, train.batch_size, train.steps)
     return (trial.data.model_dump_json(), shared, trial.record)
 
@@ -127,6 +140,14 @@ def _cut(trials: Sequence[Trial], total: float, positions: Callable[[Trial], int
         elements, spent, held = elements + slab, spent + cost(trial, positions(trial)), held + memory
         rows += recorded_rows(trial)
     return [Stack(tuple(stack)) for stack in stacks]
+
+
+def _cut_modules(trials: Sequence[Trial], most: int) -> list[Stack]:
+    """Sorted trials of equal modules in stacks of about equal size, of at most so many."""
+    most = min(most, PART_TRIALS, max(1, RECORDED_ROWS // recorded_rows(trials[0])))
+    count = -(-len(trials) // most)
+    size = -(-len(trials) // count)
+    return [Stack(tuple(trials[start : start + size])) for start in range(0, len(trials), size)]
 
 
 def _part(stacks: Sequence[Stack], positions: Callable[[Trial], int]) -> Part:

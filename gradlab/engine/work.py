@@ -9,16 +9,18 @@ from pathlib import Path
 import torch
 
 from gradlab.config.sweep import Trial
-from gradlab.engine.activations import Activation, make_activation
+from gradlab.engine.activations import Activation, load_activation
+from gradlab.engine.alignment import settle
 from gradlab.engine.building import build_model
-from gradlab.engine.custom import train_custom
+from gradlab.engine.custom_stack import train_custom_stack
+from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.prediction import forecast
 from gradlab.engine.stacks import Part, Stack
-from gradlab.engine.tasks import Task, make_task, reading
+from gradlab.engine.tasks import SEQUENCE_FAMILIES, Task, make_task, reading
 from gradlab.engine.train import train
-from gradlab.engine.user_code import RAISED, contained, describe, load_function
-from gradlab.errors import GradlabError, MachineError, SettingError
+from gradlab.engine.user_code import RAISED, contained
+from gradlab.errors import SettingError
 from gradlab.theory.forecast import NO_FORECAST, Forecast
 
 CHECKED_FACTORIES = 50
@@ -40,7 +42,7 @@ class Workshop:
         Raises:
             SettingError: data, a function or a factory that cannot be used.
         """
-        torch.set_num_threads(1)
+        settle()
         with contained():
             return cls._prepare(trials, directory, device)
 
@@ -50,8 +52,8 @@ class Workshop:
         tasks = {key: make_task(one.data, directory, one.model).to(device) for key, one in read.items()}
         activations: dict[str, Activation] = {}
         for trial in trials:
-            if trial.model.family != "custom" and trial.model.activation.label not in activations:
-                activations[trial.model.activation.label] = _load_activation(trial, directory)
+            if trial.model.reads("activation") and trial.model.activation.label not in activations:
+                activations[trial.model.activation.label] = load_activation(trial.model.activation, directory)
         shop = cls(tasks, activations, directory)
         shop._check_images(trials)
         shop._check_batches(trials)
@@ -63,8 +65,11 @@ class Workshop:
         return self.tasks[_data_key(trial)]
 
     def positions(self, trial: Trial) -> int:
-        """Rows that one example makes in the trial's hidden layers: pixels of a cnn, else 1."""
-        return self.task(trial).x_train[0, 0].numel() if trial.model.family == "cnn" else 1
+        """Rows that one example makes in the trial's hidden layers: pixels of a cnn, steps of a sequence, else 1."""
+        x = self.task(trial).x_train
+        if trial.model.family == "cnn":
+            return x[0, 0].numel()
+        return x.shape[1] if trial.model.family in SEQUENCE_FAMILIES else 1
 
     def forecasts(self, trials: Sequence[Trial]) -> list[Forecast]:
         """Each trial's mean-field prediction; equal networks on equal data share one."""
@@ -73,7 +78,7 @@ class Workshop:
         results = []
         for trial in trials:
             key = (_data_key(trial), trial.model.model_dump_json())
-            if trial.model.family == "custom":
+            if not trial.model.is_stacked:
                 known[key] = NO_FORECAST
             elif key not in known:
                 activation = self.activations[trial.model.activation.label]
@@ -103,18 +108,13 @@ class Workshop:
             MachineError: a trial that doesn't fit into memory alone; on a larger machine it would not fail.
         """
         trial = stack.trials[0]
+        if not trial.model.is_stacked:
+            return train_custom_stack(stack.trials, self.task(trial), self.directory, progress)
         try:
-            if trial.model.family == "custom":
-                return [train_custom(trial, self.task(trial), self.directory, progress)]
             return train(stack, self.task(trial), self.activations, progress)
         except RAISED as error:
             if len(stack.trials) == 1:
-                if _is_out_of_memory(error):
-                    size = f"depth {trial.model.depth}, width {trial.model.width}"
-                    message = f"out of memory: trial {trial.trial_id} ({size}) is too large for this machine"
-                    raise MachineError(f"{message}; what is finished is kept") from error
-                reason = str(error) if isinstance(error, GradlabError) else describe(error)
-                return [TrialHistory(trial.trial_id, error=reason)]
+                return [failed(trial, error)]
         half = len(stack.trials) // 2
         halves = (Stack(stack.trials[:half]), Stack(stack.trials[half:]))
         return [history for part in halves for history in self._run_stack(part, progress)]
@@ -142,25 +142,5 @@ class Workshop:
                 build_model(trial, self.task(trial), self.directory)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch says so by a type of its own on a GPU, and by words on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
 def _data_key(trial: Trial) -> str:
     return f"{trial.data.model_dump_json()} {reading(trial.model)}"
-
-
-def _load_activation(trial: Trial, directory: Path) -> Activation:
-    choice = trial.model.activation
-    if not choice.is_function:
-        return make_activation(choice)
-    function = load_function("model.activation", choice.name, directory)
-    try:
-        activation = make_activation(choice, function)
-        values = function(torch.zeros(3, 2))
-    except RAISED as error:
-        raise SettingError("model.activation", f"{choice.name} raised {describe(error)}", choice.name) from error
-    if not isinstance(values, torch.Tensor) or values.shape != (3, 2):
-        raise SettingError("model.activation", f"{choice.name} must map a tensor to one of the same shape", choice.name)
-    return activation

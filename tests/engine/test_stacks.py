@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from gradlab.config.schema import Experiment
 from gradlab.config.sweep import Trial, expand
 from gradlab.engine.stacks import (
+    MODULE_TRIALS,
     PART_TRIALS,
     RECORDED_ROWS,
+    SHARES,
     STACK_BYTES,
     STACK_ELEMENTS,
     Part,
@@ -63,12 +65,15 @@ def assert_sound(trials: Sequence[Trial], parts: Sequence[Part]) -> None:
     for stack in stacks_of(parts):
         first, depths = stack.trials[0], [trial.model.depth for trial in stack.trials]
         assert depths == sorted(depths, reverse=True)
-        assert first.model.family != "custom" or len(stack.trials) == 1
+        if not first.model.is_stacked:
+            assert all(trial.model == first.model for trial in stack.trials)
+            assert len(stack.trials) <= max(MODULE_TRIALS, len(trials) // SHARES)
         for trial in stack.trials:
             assert [key(trial) for key in SHARED] == [key(first) for key in SHARED]
-        if len(stack.trials) > 1:
+        if len(stack.trials) > 1 and first.model.is_stacked:
             assert sum(map(elements, stack.trials)) <= STACK_ELEMENTS
             assert sum(8 * elements(trial) * trial.model.depth for trial in stack.trials) <= STACK_BYTES
+        if len(stack.trials) > 1:
             assert sum(map(recorded_rows, stack.trials)) <= RECORDED_ROWS
     for part in parts:
         if len(part.stacks) > 1:
@@ -143,12 +148,37 @@ def test_ten_thousand_trials_make_few_parts(grid: dict[str, list[Any]]) -> None:
     assert len(parts) <= 60
 
 
-def test_ten_thousand_custom_models_make_few_parts_of_lonely_stacks() -> None:
-    trials = trials_of({}, seeds=10_000, model={"family": "custom", "factory": "f.py:f"}, train={"steps": 100})
+CUSTOM = {"family": "custom", "factory": "f.py:f"}
+
+
+def test_ten_thousand_custom_models_make_few_parts_of_large_stacks() -> None:
+    trials = trials_of({}, seeds=10_000, model=CUSTOM, train={"steps": 100})
     parts = plan(trials, positions)
     assert_sound(trials, parts)
     assert len(parts) <= 60
-    assert len(stacks_of(parts)) == 10_000
+    assert min(len(stack.trials) for stack in stacks_of(parts)) >= PART_TRIALS - 20
+
+
+def test_custom_models_share_a_stack_where_all_but_rates_and_seeds_is_equal() -> None:
+    grid: dict[str, list[Any]] = {
+        "train.lr": [0.1, 0.2],
+        "train.weight_decay": [0.0, 0.1],
+        "model.kwargs.width": [3, 4],
+        "train.batch_size": [5, 6],
+    }
+    stacks = stacks_of(plan(trials_of(grid, 2, model=CUSTOM), positions))
+    assert [len(stack.trials) for stack in stacks] == [8] * 4
+
+
+def test_stacks_of_custom_models_are_about_equally_large_and_leave_work_for_several_workers() -> None:
+    stacks = stacks_of(plan(trials_of({}, 20, model=CUSTOM), positions))
+    assert sorted(len(stack.trials) for stack in stacks) == [6, 7, 7]
+
+
+def test_recurrent_networks_which_cannot_be_stacked_are_planned_one_by_one() -> None:
+    trials = trials_of({}, 20, model={"family": "rnn"}, data={"name": "adding"})
+    assert_sound(trials, plan(trials, positions))
+    assert len(stacks_of(plan(trials, positions))) == 20
 
 
 @pytest.mark.parametrize("batch", [31, 63, 127, 255, 300, 512])
