@@ -10,6 +10,9 @@ from gradlab.engine.measure import scaled_norm
 _LEAST, _GREATEST = 1e-15, 1e18
 """Between these a norm is right in float32: the squares that underflow or overflow on the way don't count."""
 
+_PIECE = 4096
+"""Entries whose squares are added in float32: of a million equal ones the norm is wrong by 4e-4, of these by 2e-6."""
+
 
 def plain(tensor: Tensor) -> Tensor:
     """The numbers of a tensor, dense, without history, in float32 or float64."""
@@ -29,11 +32,25 @@ def norm(tensor: Tensor) -> Tensor:
     if values.dtype == torch.float64:
         return scaled_norm(values.reshape(1, -1))[0] if values.numel() else values.sum()
     if values.device.type == "cpu":
-        quick: Tensor = torch.linalg.vector_norm(values).double()
+        quick = _quick_norm(values)
         if _LEAST < float(quick) < _GREATEST:
             return quick
     exact: Tensor = torch.linalg.vector_norm(values, dtype=torch.float64)
     return exact
+
+
+def _quick_norm(values: Tensor) -> Tensor:
+    """The norm of float32 entries, at the speed of float32: in float64 over pieces."""
+    if values.numel() <= 4 * _PIECE:
+        small: Tensor = torch.linalg.vector_norm(values).double()
+        return small
+    by_memory = sorted(range(values.ndim), key=values.stride, reverse=True)
+    flat = values.permute(by_memory).reshape(-1)
+    whole = flat.numel() // _PIECE * _PIECE
+    pieces = torch.linalg.vector_norm(flat[:whole].view(-1, _PIECE), dim=1)
+    rest = torch.linalg.vector_norm(flat[whole:])
+    both: Tensor = torch.linalg.vector_norm(torch.cat([pieces, rest[None]]), dtype=torch.float64)
+    return both
 
 
 def not_finite(tensor: Tensor, its_norm: Tensor) -> Tensor:
