@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo
 from gradlab.engine.measure import scaled_norm
-from gradlab.engine.modules import LayerUse, all_weights, biases_of, copied, layers_of, watched, weights_of
+from gradlab.engine.modules import LayerUse, all_weights, biases_of, copied, last_states, layers_of, watched, weights_of
 from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
 
 Rows: TypeAlias = dict[str, dict[str, float]]
@@ -71,7 +71,7 @@ def gradient_statistics(
     result: Rows = {}
     for use in uses:
         weights, biases = weights_of(use.module), biases_of(use.module)
-        weight_norm, delta = norm(weights), norm(use.preactivations) * math.sqrt(examples)
+        weight_norm, delta = norm(weights), norm([*use.preactivations, *use.final_states]) * math.sqrt(examples)
         row = {
             "weight_grad_norm": weight_norm,
             "log10_weight_grad_norm": log10(weight_norm),
@@ -142,7 +142,7 @@ def unit_statistics(twin: nn.Module, batch: Any, loss: Loss) -> Rows:
     """Statistics of units on the probe, in eval mode; the last layer is the output."""
     twin.eval()
     uses, value = _run(twin, batch, loss)
-    gradients = _gradients(value, [z for use in uses for z in use.preactivations])
+    gradients = _gradients(value, [z for use in uses for z in (*use.preactivations, *use.final_states)])
     rows = {use.name: _unit_row(use, gradients) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
     return rows
@@ -200,6 +200,8 @@ def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str
         gradient = gradients.get(id(tensor))
         if gradient is not None:
             reached |= (use.by_unit(gradient) != 0).flatten(0, 1).any(0)
+    for state in last_states(use.module, [gradients.get(id(state)) for state in use.final_states]):
+        reached |= (state != 0).any(0)
     row = {
         "preactivation_rms": z.double().square().mean().sqrt().item(),
         "zero_gradient_units": float((~reached).sum().item()),

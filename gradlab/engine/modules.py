@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +150,21 @@ def unit_dimension(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, _CHANNELS_SECOND):
         return max(0, output.ndim - 1 - len(module.kernel_size))
     return output.ndim - 1
+
+
+def last_states(module: nn.Module, states: Iterable[Tensor | None]) -> list[Tensor]:
+    """Final states of a recurrent module's last layer, or gradients by them, [example, unit], units as in its output.
+
+    Args:
+        states: as the module returns them; those of another size than the output (cells of a projected LSTM) and
+            None are left out.
+    """
+    if not isinstance(module, nn.RNNBase):
+        return []
+    sides = 2 if module.bidirectional else 1
+    last = [state[-sides:] for state in states if state is not None]
+    rows = [state.reshape(sides, -1, state.shape[-1]).transpose(0, 1).flatten(1) for state in last]
+    return [row for row in rows if row.shape[1] == sides * (module.proj_size or module.hidden_size)]
 
 
 def _is_bias(name: str) -> bool:

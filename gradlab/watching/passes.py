@@ -131,7 +131,9 @@ class Passes:
         finals = output[1] if isinstance(output[1], tuple) else (output[1],)
         sight.of_final = [None] * len(finals)
 
-        def keep(place: int, gradient: Tensor) -> None:
+        def keep(place: int, gradient: Tensor | None) -> None:
+            if gradient is None:
+                return
             now.reached = True
             known = sight.of_final[place]
             sight.of_final[place] = gradient.detach().clone() if known is None else known + gradient
@@ -140,7 +142,10 @@ class Passes:
             if state.requires_grad:
                 state.register_hook(Hook(lambda gradient, place=place: keep(place, gradient), self._aside))
 
-    def _gradient(self, now: Pass, sight: Sight, gradient: Tensor) -> None:
+    def _gradient(self, now: Pass, sight: Sight, gradient: Tensor | None) -> None:
+        if gradient is None:
+            # One of several outputs of a kernel, and the loss doesn't depend on it.
+            return
         now.reached = True
         self._count_backward()
         if sight.call is not None:
@@ -217,7 +222,7 @@ class Passes:
         return self._current.waiting if self._current is not None and _looking() else None
 
 
-def _at_gradient(z: Tensor, look: Callable[[Tensor], None], aside: Aside) -> None:
+def _at_gradient(z: Tensor, look: Callable[[Tensor | None], None], aside: Aside) -> None:
     """Look at the gradient by a layer's output as it is now, whatever works on it in place afterwards."""
     base = z._base
     if base is None or base.numel() != z.numel():
@@ -227,11 +232,11 @@ def _at_gradient(z: Tensor, look: Callable[[Tensor], None], aside: Aside) -> Non
     # arrangement of the same numbers, keeps its own.
     shape, strides, base_strides = z.shape, z.stride(), base.stride()
 
-    def look_at_view(gradient: Tensor) -> None:
-        if gradient.stride() != base_strides:
+    def look_at_view(gradient: Tensor | None) -> None:
+        if gradient is not None and gradient.stride() != base_strides:
             laid = torch.empty_strided(gradient.shape, base_strides, dtype=gradient.dtype, device=gradient.device)
             gradient = laid.copy_(gradient)
-        look(gradient.as_strided(shape, strides))
+        look(None if gradient is None else gradient.as_strided(shape, strides))
 
     base.register_hook(Hook(look_at_view, aside))  # type: ignore[no-untyped-call]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.rnn import RNNCellBase
 
 from gradlab.engine.history import LAYER, NORM, TIME, LayerInfo
-from gradlab.engine.modules import biases_of, copied, weights_of
+from gradlab.engine.modules import biases_of, copied, last_states, weights_of
 from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
 from gradlab.watching.gradients import GradientSeen
 from gradlab.watching.norms import norm, plain, total
@@ -200,7 +200,8 @@ def _of_weights(step: Step, matrices: list[nn.Parameter], biases: list[nn.Parame
 def _of_delta(step: Step, sights: list[Sight]) -> Values:
     if not any(sight.differentiable for sight in sights):
         return {}
-    whole = total([sight.delta for sight in sights if sight.delta is not None])
+    norms = [sight.delta for sight in sights if sight.delta is not None]
+    whole = total(norms + [norm(gradient) for sight in sights for gradient in sight.of_final if gradient is not None])
     return {"delta_rms": 0.0 if whole is None else whole * (math.sqrt(step.examples) / step.scale)}
 
 
@@ -208,6 +209,7 @@ def _of_units(sights: list[Sight]) -> Values:
     values: Values = {}
     units = sights[0].units
     reached = [sight.reached for sight in sights if sight.reached is not None]
+    reached += [(plain(g) != 0).any(0) for sight in sights for g in last_states(sight.module, sight.of_final)]
     if any(sight.differentiable for sight in sights) and all(len(one) == units for one in reached):
         alive = torch.stack(reached).any(0).sum() if reached else 0.0
         values["zero_gradient_units"] = units - alive

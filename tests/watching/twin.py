@@ -22,7 +22,7 @@ class Part:
     """A row of the layers table that must be there.
 
     `weights` and `biases` are names of parameters, `activation` that of the module that follows, `channels` the
-    dimension of the output that counts units.
+    dimension of the output that counts units. A recurrent module passes on its final states, too.
     """
 
     name: str
@@ -65,15 +65,23 @@ def first(output: Any) -> Tensor:
     return found
 
 
+def final_states(output: Any) -> list[Tensor]:
+    """What a recurrent module returns beside its output: h_n, and in an LSTM c_n."""
+    return list(output[1]) if isinstance(output[1], tuple) else [output[1]]
+
+
 class Seen:
     """Outputs of some modules, their gradients kept, and what some others had as their input."""
 
     def __init__(self, twin: nn.Module, outputs: set[str], inputs: set[str]) -> None:
         self.outputs: dict[str, list[Tensor]] = {name: [] for name in outputs | inputs}
         self.inputs: dict[str, list[Tensor]] = {name: [] for name in inputs}
+        self.states: dict[str, list[Tensor]] = {name: [] for name in outputs}
         modules = dict(twin.named_modules())
         for name in outputs:
             modules[name].register_forward_hook(lambda _m, _i, out, name=name: self._keep(name, first(out)))
+            if isinstance(modules[name], nn.RNNBase):
+                modules[name].register_forward_hook(lambda _m, _i, out, name=name: self._keep_states(name, out))
         for name in inputs:
             modules[name].register_forward_hook(lambda _m, into, out, name=name: self._around(name, into[0], out))
 
@@ -82,12 +90,20 @@ class Seen:
             output.retain_grad()  # type: ignore[no-untyped-call]
         self.outputs[name].append(output)
 
+    def _keep_states(self, name: str, output: Any) -> None:
+        for state in final_states(output):
+            state.retain_grad()  # type: ignore[no-untyped-call]
+            self.states[name].append(state)
+
     def _around(self, name: str, into: Tensor, out: Tensor) -> None:
         self.inputs[name].append(into.detach().clone())
         self.outputs[name].append(out.detach().clone())
 
     def gradients(self, name: str) -> list[Array]:
         return [zeros_like(z) if z.grad is None else z.grad.numpy() for z in self.outputs[name]]
+
+    def state_gradients(self, name: str) -> list[Array]:
+        return [zeros_like(h) if h.grad is None else h.grad.numpy() for h in self.states[name]]
 
 
 def zeros_like(z: Tensor) -> Array:
@@ -140,9 +156,10 @@ def rows(model: nn.Module, batch: Any, loss: LossOf, parts: Sequence[Part], sing
     for part in parts:
         gradients = seen.gradients(part.name)
         if singles:
-            delta = norm([g for one in alone for g in one.gradients(part.name)]) / math.sqrt(len(singles))
+            each = [g for one in alone for g in one.gradients(part.name) + one.state_gradients(part.name)]
+            delta = norm(each) / math.sqrt(len(singles))
         else:
-            delta = norm(gradients) * math.sqrt(examples)
+            delta = norm(gradients + seen.state_gradients(part.name)) * math.sqrt(examples)
         z = np.concatenate([one.detach().numpy().ravel() for one in seen.outputs[part.name]])
         row: dict[str, float | None] = {
             "units": part.units,
@@ -157,6 +174,9 @@ def rows(model: nn.Module, batch: Any, loss: LossOf, parts: Sequence[Part], sing
         }
         if part.kind == "layer" and not part.is_output:
             flat = [np.moveaxis(g, part.channels, -1).reshape(-1, part.units) for g in gradients]
+            for state in seen.state_gradients(part.name):
+                directions = part.units // state.shape[-1]
+                flat.append(np.moveaxis(state[-directions:], 0, 1).reshape(-1, part.units))
             row["zero_gradient_units"] = int(np.all(np.concatenate(flat) == 0, axis=0).sum())
         row |= unit_row(part, dict(twin.named_modules()), seen)
         found[part.kind, part.name, part.number] = row
