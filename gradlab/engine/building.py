@@ -53,7 +53,7 @@ def build_model(trial: Trial, task: Task, directory: Path) -> nn.Module:
 
 def _check(model: nn.Module, task: Task) -> None:
     """Run a copy on two examples, so that the model and the random stream stay as they are."""
-    examples = task.x_train[:2]
+    examples = task.x_train[:2].clone()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             trial_run = copied(model).to(examples.device).eval()

@@ -48,7 +48,7 @@ def _train(trial: Trial, task: Task, model: nn.Module, record: ModuleRecord, pro
         before = copied(model) if due else None
         buffers = [buffer.clone() for buffer in model.buffers()]
         optimizer.zero_grad()
-        loss = example_losses(task.kind, as_outputs(model(x))[None], y[None]).mean()
+        loss = example_losses(task.kind, as_outputs(model(x.clone()))[None], y[None]).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         finite = bool(torch.isfinite(loss))
         if finite:

@@ -50,7 +50,7 @@ class ModuleRecord:
         self._finals: dict[str, float] = {}
         twin = copied(model).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watched(twin) as uses:
-            twin(task.x_train[:2])
+            twin(task.x_train[:2].clone())
         activations = [use.activation for use in uses]
         self._never_zero = all(a is None or a.zero_derivative is None for a in activations)
         self._weight_prints = np.array(weight_prints(uses))
@@ -126,7 +126,8 @@ class ModuleRecord:
     def _evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
         training = model.training
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = as_outputs(model.eval()(x))[None]
+            # A model that changes its input must not change the data.
+            output = as_outputs(model.eval()(x.clone()))[None]
         model.train(training)
         loss = example_losses(self.task.kind, output, y[None]).double().mean()
         return float(loss), float(metric(self.task.kind, output, y[None]))

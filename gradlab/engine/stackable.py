@@ -66,7 +66,7 @@ class Stacking:
 
 
 def examine(model: nn.Module, kind: str, x: Tensor, y: Tensor) -> Stacking:
-    """How `model` trains in a stack; it is left as it is, and so are all random streams.
+    """How `model` trains in a stack; it is left as it is, in train mode, and so are all random streams.
 
     Args:
         model: as its factory made it.
@@ -168,7 +168,19 @@ def _plain_pass(model: nn.Module, kind: str, x: Tensor, y: Tensor) -> tuple[str,
     own = dict(model.named_parameters())
     if not torch.equal(given, x) or any(not _same_bits(own[name], two) for name, two in one.named_parameters()):
         raise NotStackableError("it changes its parameters or its input in the forward pass")
+    if not _same_bits(_output(model, x), found.output):
+        raise NotStackableError("a copy of it computes something else")
     return structure, found
+
+
+@torch.no_grad()
+def _output(model: nn.Module, x: Tensor) -> Tensor:
+    """What the model itself returns in train mode; its buffers are left as they are."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    output = as_outputs(model.train()(x.clone()))
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    return output
 
 
 def _random_streams() -> tuple[object, ...]:
@@ -255,4 +267,5 @@ def _close(found: Tensor, expected: Tensor, scale: float) -> bool:
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one.detach().view(-1).view(torch.uint8), other.detach().view(-1).view(torch.uint8))
+    pair = (tensor.detach().contiguous().view(-1).view(torch.uint8) for tensor in (one, other))
+    return torch.equal(*pair)
