@@ -41,17 +41,20 @@ class Cell:
 
     @classmethod
     def of(cls, module: nn.RNNBase, layer: int, direction: int) -> Cell:
-        """The cell of one layer (from 0) and direction (0 forward, 1 reverse), its weights copied."""
+        """The cell of one layer (from 0) and direction (0 forward, 1 reverse), its weights in float64."""
 
-        def weight(name: str) -> Tensor | None:
-            tensor = getattr(module, f"{name}_l{layer}{'_reverse' * direction}", None)
-            return None if tensor is None else tensor.detach().double()
+        def weight(name: str) -> Tensor:
+            tensor: Tensor = getattr(module, f"{name}_l{layer}{'_reverse' * direction}")
+            return tensor.detach().double()
 
-        matrices = weight("weight_ih"), weight("weight_hh")
-        if matrices[0] is None or matrices[1] is None:
-            raise ValueError(f"the module has no layer {layer}")
         return cls(
-            module.mode, *matrices, weight("bias_ih"), weight("bias_hh"), weight("weight_hr"), reverse=bool(direction)
+            kind=module.mode,
+            input_weight=weight("weight_ih"),
+            hidden_weight=weight("weight_hh"),
+            input_bias=weight("bias_ih") if module.bias else None,
+            hidden_bias=weight("bias_hh") if module.bias else None,
+            projection=weight("weight_hr") if module.proj_size else None,
+            reverse=bool(direction),
         )
 
     @property

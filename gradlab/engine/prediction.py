@@ -21,7 +21,9 @@ from gradlab.theory.variances import hidden_laws
 
 
 def forecast(model: Model, task: Task, activation: Activation) -> Forecast:
-    """The prediction for a trial's built-in network on the inputs of `task`."""
+    """The prediction for a trial's mlp or cnn on the inputs of `task`."""
+    if model.norm == "pre" or model.norm == "post":
+        raise ValueError(f"the theory knows no norm '{model.norm}'")
     nonlinearity = Nonlinearity(_vectorised(activation.function), _vectorised(activation.derivative))
     convolutional = model.family == "cnn"
     kernel = 9 if convolutional else 1

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from gradlab.config.schema import Model
 from gradlab.engine.initialise import draw_bias, draw_weight
 
-_CELLS: dict[str, tuple[type[nn.RNNBase], int]] = {"rnn": (nn.RNN, 1), "lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3)}
-"""Cell -> torch's module and how many matrices, one for each gate, stand in one of its weights."""
+_GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+"""Cell -> how many matrices, one for each gate, stand in one of its weights."""
 
 
 class Recurrent(nn.Module):
@@ -21,9 +21,7 @@ class Recurrent(nn.Module):
 
     def __init__(self, model: Model, in_features: int, out_features: int) -> None:
         super().__init__()
-        module, self._gates = _CELLS[str(model.cell)]
-        nonlinearity = {"nonlinearity": model.activation.name} if model.cell == "rnn" else {}
-        self.recurrent = module(in_features, model.width, model.depth, batch_first=True, **nonlinearity)
+        self.recurrent = _layers(model, in_features)
         self.output = nn.Linear(model.width, out_features)
         if model.init.name != "pytorch_default":
             self._draw(model)
@@ -39,11 +37,22 @@ class Recurrent(nn.Module):
 
         Of a gate's two biases, which only ever act as their sum (but in one gate of a GRU), the second is 0.
         """
+        gates = _GATES[str(model.cell)]
         for layer in range(model.depth):
             for name in ("weight_ih", "weight_hh"):
-                for gate in getattr(self.recurrent, f"{name}_l{layer}").detach().chunk(self._gates):
+                for gate in getattr(self.recurrent, f"{name}_l{layer}").detach().chunk(gates):
                     draw_weight(model.init, gate)
             draw_bias(model.init, getattr(self.recurrent, f"bias_ih_l{layer}"))
             nn.init.zeros_(getattr(self.recurrent, f"bias_hh_l{layer}"))
         draw_weight(model.init, self.output.weight)
         draw_bias(model.init, self.output.bias)
+
+
+def _layers(model: Model, in_features: int) -> nn.RNNBase:
+    sizes = (in_features, model.width, model.depth)
+    match model.cell:
+        case "lstm":
+            return nn.LSTM(*sizes, batch_first=True)
+        case "gru":
+            return nn.GRU(*sizes, batch_first=True)
+    return nn.RNN(*sizes, batch_first=True, nonlinearity=model.activation.name)
