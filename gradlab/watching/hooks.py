@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 
 @dataclass
 class Aside:
@@ -40,8 +42,9 @@ class Hook:
         self._look, self._aside = look, aside
 
     def __call__(self, *arguments: Any) -> None:
-        """Look."""
-        self._aside.do(self._look, *arguments)
+        """Look, except where a compiler goes through: what it compiles must be as it is without hooks."""
+        if not torch.compiler.is_compiling():
+            self._aside.do(self._look, *arguments)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Callable[..., None]:
         return nothing

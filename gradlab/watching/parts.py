@@ -21,10 +21,10 @@ def norms_of(model: nn.Module) -> dict[str, nn.Module]:
 def unwatched(model: nn.Module) -> list[str]:
     """What of a model can't be recorded, and why."""
     notes = [
-        f"{name or 'the model'}: compiled by itself, so only its weights and their gradients are recorded; "
+        f"{name}: compiled by itself, so only its weights and their gradients are recorded; "
         "watch what torch.compile(model) returns for the whole model"
         for name, module in model.named_modules()
-        if is_compiled(module)
+        if name and is_compiled(module)
     ]
     known = {id(p) for module in (*layers_of(model).values(), *norms_of(model).values()) for p in module.parameters()}
     others = [name for name, p in model.named_parameters() if p.ndim >= 2 and p.requires_grad and id(p) not in known]

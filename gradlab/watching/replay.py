@@ -7,7 +7,7 @@ last digits. So the inputs of a recorded step and the gradient by its outputs ar
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,17 +36,22 @@ class Replay:
     """The calls of a compiled model in one step.
 
     Args:
-        compiled: what `torch.compile` returned.
+        compiled: what `torch.compile` returned, or a module that was compiled in place.
     """
 
     def __init__(self, compiled: nn.Module, aside: Aside) -> None:
         self._compiled, self._aside = compiled, aside
         self._calls: list[_Call] = []
         self._handles: list[RemovableHandle] = []
+        self._in_place = getattr(compiled, "_compiled_call_impl", None)
 
     def install(self) -> None:
         """Begin to look."""
         begin, end = Hook(self._begin, self._aside), Hook(self._end, self._aside)
+        if self._in_place is not None:
+            # Hooks of such a module are compiled with it, so what it was compiled to is called from outside.
+            self._compiled._compiled_call_impl = _around(self._compiled, self._in_place, begin, end)
+            return
         self._handles = [
             self._compiled.register_forward_pre_hook(begin, with_kwargs=True),
             self._compiled.register_forward_hook(end),
@@ -54,6 +59,8 @@ class Replay:
 
     def remove(self) -> None:
         """Look no more."""
+        if self._in_place is not None:
+            self._compiled._compiled_call_impl = self._in_place
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -102,6 +109,16 @@ class Replay:
             if tensor.requires_grad:
                 look = Hook(lambda gradient, place=place: keep(place, gradient), self._aside)
                 tensor.register_hook(look)  # type: ignore[no-untyped-call]
+
+
+def _around(module: nn.Module, call: Callable[..., Any], begin: Hook, end: Hook) -> Callable[..., Any]:
+    def around(*inputs: Any, **keywords: Any) -> Any:
+        begin(module, inputs, keywords)
+        output = call(*inputs, **keywords)
+        end(module, inputs, output)
+        return output
+
+    return around
 
 
 def _streams() -> list[Tensor]:

@@ -13,6 +13,7 @@ from torch import nn
 from gradlab.engine.history import LayerInfo
 from gradlab.watching.gradients import GradientNorms
 from gradlab.watching.hooks import Aside
+from gradlab.watching.parts import is_compiled
 from gradlab.watching.passes import Passes
 from gradlab.watching.replay import Replay
 from gradlab.watching.rows import (
@@ -62,7 +63,7 @@ class Observer:
         self._batch_dim, self._scaler = batch_dim, scaler
         self._gradients = GradientNorms(inner, aside)
         self._passes = Passes(inner, aside, batch_dim, self._gradients.forget)
-        self._replay = Replay(model, aside) if inner is not model else None
+        self._replay = Replay(model, aside) if is_compiled(model) else None
         self.looking = False
 
     @property
