@@ -12,11 +12,11 @@ import torch
 
 from gradlab import __version__
 from gradlab.analysis.gate.judge import judge
+from gradlab.analysis.gate.judge import thresholds as thresholds
 from gradlab.analysis.gate.names import network_name
 from gradlab.analysis.gate.outcome import Outcome
 from gradlab.config.dump import as_json, differing_settings, settings
 from gradlab.config.load import LoadedConfig
-from gradlab.config.schema import Check
 from gradlab.config.sweep import Trial, expand
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import plan
@@ -26,7 +26,7 @@ from gradlab.revision import measure_at
 from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
 from gradlab.store.baseline import check_target, write_baseline
 from gradlab.store.baseline_reading import from_text
-from gradlab.store.measurement import FIRST, LAST, MIDDLE, Measurement
+from gradlab.store.measurement import FIRST, LAST, MIDDLE, RECORDED, Measurement
 
 DEFAULT_SEEDS = 12
 """Seeds of a new baseline at least: with three to spare, seeds in which nothing changes don't hide a change."""
@@ -161,6 +161,8 @@ def check(
     Raises:
         BaselineError: the baseline is of another config.
     """
+    if baseline.config == RECORDED:
+        raise BaselineError(f"{source}: the baseline of a run directory, not of a config; {remedy}")
     if baseline.config != config_digest(config):
         told = differing_settings(baseline.settings, settings(config.experiment)) or "other settings"
         raise BaselineError(f"{source}: the baseline of another config: {told}; {remedy}")
@@ -171,11 +173,6 @@ def check(
     baseline = replace(baseline, networks=networks)
     judged = judge(baseline, measured.measurement, thresholds(config.experiment.check))
     return Outcome(judged, baseline, measured.measurement, source, tuple(map(str, measured.failures)))
-
-
-def thresholds(settings: Check) -> dict[str, float]:
-    """Statistic -> the change that matters."""
-    return settings.model_dump(exclude={"seeds"})
 
 
 def _sparsely_recorded(trial: Trial) -> Trial:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gradlab.config.dump import as_json
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import LayerInfo, TrialHistory
+from gradlab.engine.history import LAYER, LayerInfo, TrialHistory
 from gradlab.errors import UsageError
 from gradlab.store.measurement import (
     END,
@@ -26,7 +26,7 @@ from gradlab.store.measurement import (
 
 Reals = NDArray[np.float64]
 
-_AT_FIRST_ONLY = ("weight_norm",)
+AT_FIRST_ONLY = ("weight_norm",)
 """Statistics that are compared at the first step alone: later they say nothing that updates don't."""
 
 
@@ -39,7 +39,7 @@ def named_steps(steps: int, every: int) -> dict[str, int]:
 
 
 def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory]) -> NetworkStatistics:
-    """What was measured of one network.
+    """What was measured of one network, of its layers; time steps are not compared.
 
     Args:
         trials: one for each seed.
@@ -52,13 +52,15 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
         raise UsageError("model.factory: its layers differ from seed to seed, so seeds cannot be compared")
     steps = named_steps(trials[0].train.steps, trials[0].record.every)
     first = histories[0]
+    places = [place for place, info in enumerate(first.layers) if info.kind == LAYER]
+    layers = [first.layers[place] for place in places]
     values: dict[Key, Reals] = {}
     for name, step in steps.items():
         for statistic in (*LOGARITHMIC, *SHARES):
-            if statistic in _AT_FIRST_ONLY and name != FIRST:
+            if statistic in AT_FIRST_ONLY and name != FIRST:
                 continue
-            table = np.stack([_at_step(history, statistic, step) for history in histories])
-            meaningless = first.meaningless.get(statistic, np.zeros(len(first.layers), bool))
+            table = np.stack([_at_step(history, statistic, step, places) for history in histories])
+            meaningless = np.broadcast_to(first.meaningless.get(statistic, False), len(first.layers))[places]
             for layer in np.flatnonzero(~meaningless).tolist():
                 values[Key(name, statistic, layer + 1)] = table[:, layer]
     for loss in LOSSES:
@@ -66,11 +68,11 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
         values[Key(END, loss, WHOLE_NETWORK)] = _log10(finals)
     return NetworkStatistics(
         settings=as_json(dict(trials[0].point)),
-        layers=tuple(info.name for info in first.layers),
+        layers=tuple(info.name for info in layers),
         steps=steps,
         values=values,
         weight_prints=np.stack([history.weight_prints for history in histories], axis=1),
-        weight_counts=tuple(info.weight_count for info in first.layers),
+        weight_counts=tuple(info.weight_count for info in layers),
         diverged=tuple(history.diverged_step for history in histories),
         parameters=first.parameters,
     )
@@ -91,17 +93,17 @@ def compared(statistic: str, values: Mapping[str, Reals], layers: Sequence[Layer
     return shares
 
 
-def _at_step(history: TrialHistory, statistic: str, step: int) -> Reals:
-    """A statistic of all layers at a step, [layer]; NaN where the trial had diverged before."""
+def _at_step(history: TrialHistory, statistic: str, step: int, places: Sequence[int]) -> Reals:
+    """A statistic of the layers at these places at a step, [layer]; NaN where the trial had diverged before."""
     if step not in history.steps:
-        return np.full(len(history.layers), np.nan)
+        return np.full(len(places), np.nan)
     record = history.steps.index(step)
     values = {
-        name: history.layer_values[name][record]
+        name: history.layer_values[name][record, places]
         for name in (statistic, f"log10_{statistic}")
         if name in history.layer_values
     }
-    return compared(statistic, values, history.layers)
+    return compared(statistic, values, [history.layers[place] for place in places])
 
 
 def _log10(values: Reals) -> Reals:

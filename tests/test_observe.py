@@ -119,6 +119,27 @@ def test_norms_become_logarithms_and_counts_become_shares() -> None:
     assert_array_equal(values[Key("end", "final_eval_loss", 0)], [-np.inf, -np.inf])
 
 
+def test_rows_that_are_no_layers_are_not_compared() -> None:
+    """A normalisation and time steps among the layers change nothing about what is compared of these."""
+    more = (LayerInfo("norm", 8, 8, "norm", 1), LayerInfo("body", 8, 0, "time", 1), LayerInfo("body", 8, 0, "time", 2))
+    plain, order = history(), [0, 2, 3, 4, 1]
+    among = replace(
+        plain,
+        layers=tuple([*LAYERS, *more][place] for place in order),
+        layer_values={
+            name: np.concatenate([values, np.full((3, 3), 7.0)], axis=1)[:, order]
+            for name, values in plain.layer_values.items()
+        },
+        meaningless={name: np.array([False, True, True, False, False])[order] for name in UNITS_ONLY},
+    )
+    expected, found = (network_statistics(trials(), [one, one]) for one in (plain, among))
+    assert (found.layers, found.weight_counts) == (("body", "head"), (40, 16))
+    assert found.weight_prints.shape == (2, 2)
+    assert found.values.keys() == expected.values.keys()
+    for key, values in expected.values.items():
+        assert_array_equal(found.values[key], values)
+
+
 def test_what_has_no_meaning_for_a_layer_is_not_compared() -> None:
     keys = set(network_statistics(trials(), [history(), history()]).values)
     assert {key.statistic for key in keys if key.layer == 1} - {key.statistic for key in keys if key.layer == 2} == {

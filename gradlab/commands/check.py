@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,6 @@ import typer
 
 from gradlab.commands.options import (
     AsJson,
-    ConfigFile,
     Device,
     OnDevice,
     Overrides,
@@ -19,13 +19,16 @@ from gradlab.commands.options import (
     Workers,
     load_config,
     print_json,
+    warn,
 )
 from gradlab.errors import EXIT_REGRESSION, EXIT_TRIALS_FAILED, UsageError
 from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from gradlab.analysis.gate.outcome import Outcome
-    from gradlab.gate import Measured
+    from gradlab.store.measurement import Measurement
 
 _FOLLOWING_SEEDS = 10**6
 """Seeds after the first one that there must be at least."""
@@ -33,7 +36,9 @@ _FOLLOWING_SEEDS = 10**6
 
 @handled
 def check(
-    config: ConfigFile,
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG|RUN", help="The YAML config, or a run directory.", show_default=False)
+    ],
     baseline: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The baseline, a JSON file.", show_default=False)
     ] = None,
@@ -56,10 +61,11 @@ def check(
 ) -> None:
     """Compare gradient statistics with a baseline.
 
+    Of a run directory, of `gradlab run` or `gradlab.watch`, what was recorded is compared; nothing is trained.
+
     Make the baseline with --update and commit it. Exit code 0: no regression; 1: a regression; 2: a mistake in the
     command or the config; 3: no baseline, or one that can't be compared; 4: trials failed.
     """
-    from gradlab.analysis.gate.change import REGRESSION
     from gradlab.config.schema import MAX_SEED
     from gradlab.store.baseline import read_baseline, refuse_in_ci
 
@@ -74,6 +80,11 @@ def check(
     for report in (junit, markdown):
         if report is not None and report.is_dir():
             raise UsageError(f"{report} is a folder; name a file in it")
+    if config.is_dir():
+        untrained = {"--set": set_, "--seeds-from": seeds_from, "--base-ref": base_ref, "--workers": workers}
+        untrained["--device"] = None if device is Device.auto else device
+        _check_directory(config, baseline, update, untrained, _Told(junit, markdown, json, quiet))
+        return
     loaded = load_config(config, set_, quiet)
     overrides = [part for override in set_ or [] for part in ("--set", override)]
     update_command = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
@@ -90,29 +101,73 @@ def check(
     if baseline is not None and update:
         with ProgressDisplay(open_console(stderr=True), quiet) as display:
             measured = gate.make_baseline(loaded, baseline, seeds_from, options, display)
-        _tell_update(baseline, measured, json, quiet)
+        _tell_update(baseline, measured.measurement, measured.failures, json, quiet)
         return
     if known is None:
         seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
         known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value], remedy)
     with ProgressDisplay(open_console(stderr=True), quiet) as display:
         outcome = gate.check(loaded, known, str(baseline or base_ref), seeds_from, options, display, remedy)
-    _report(outcome, config, junit, markdown, json)
+    _conclude(outcome, config, _Told(junit, markdown, json, quiet))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Where the outcome is wanted."""
+
+    junit: Path | None
+    markdown: Path | None
+    json: bool
+    quiet: bool
+
+
+def _check_directory(
+    path: Path, baseline: Path | None, update: bool, untrained: Mapping[str, object], told: _Told
+) -> None:
+    """The check of a run directory; `untrained` are options that make sense where networks are trained."""
+    from gradlab.gate_run import check_run, make_run_baseline
+    from gradlab.store.baseline import read_baseline
+    from gradlab.store.finding import find_run
+    from gradlab.store.rundir import CONFIG_NAME
+
+    if given := [option for option, value in untrained.items() if value is not None]:
+        raise UsageError(f"{', '.join(given)}: nothing is trained where a run directory is checked")
+    if baseline is None:
+        raise UsageError("name what to compare with: --baseline FILE")
+    run, _ = find_run(path)
+    remedy = f"make it with: {shlex.join(['gradlab', 'check', str(path), '--baseline', str(baseline), '--update'])}"
+    if update:
+        found = make_run_baseline(run, baseline)
+        if not told.quiet:
+            warn(found.notes)
+        _tell_update(baseline, found.measurement, found.failures, told.json, told.quiet)
+        return
+    outcome, notes = check_run(run, read_baseline(baseline, remedy), str(baseline), remedy)
+    if not told.quiet:
+        warn(notes)
+    _conclude(outcome, run.path / CONFIG_NAME, told)
+
+
+def _conclude(outcome: Outcome, config: Path, told: _Told) -> None:
+    """Tell the outcome and exit as it says."""
+    from gradlab.analysis.gate.change import REGRESSION
+
+    _report(outcome, config, told.junit, told.markdown, told.json)
     if outcome.failures:
         raise typer.Exit(EXIT_TRIALS_FAILED)
     if outcome.verdict == REGRESSION:
         raise typer.Exit(EXIT_REGRESSION)
 
 
-def _tell_update(baseline: Path, measured: Measured, json: bool, quiet: bool) -> None:
+def _tell_update(baseline: Path, measured: Measurement, failures: Sequence[object], json: bool, quiet: bool) -> None:
     """Say that a baseline was written, or why it was not."""
     from gradlab.report.gate.plain import update_json
 
-    if measured.failures:
-        typer.echo("\n".join(f"failed: {failure}" for failure in measured.failures), err=True)
+    if failures:
+        typer.echo("\n".join(f"failed: {failure}" for failure in failures), err=True)
         typer.echo(f"{baseline} is not written: a baseline needs all its trials", err=True)
         raise typer.Exit(EXIT_TRIALS_FAILED)
-    told = update_json(baseline, measured.measurement)
+    told = update_json(baseline, measured)
     if json:
         print_json(told)
     elif not quiet:

@@ -23,6 +23,7 @@ from gradlab.store.measurement import (
     LOGARITHMIC,
     LOSSES,
     MIDDLE,
+    RECORDED,
     SHARES,
     WHOLE_NETWORK,
     Key,
@@ -114,6 +115,9 @@ def _measurement(file: _File) -> Measurement:
     if len(set(file.seeds)) < count:
         raise ValueError("a seed stands twice")
     networks = tuple(_network(part, count) for part in file.networks)
+    if file.config != RECORDED:
+        for part, network in zip(file.networks, networks, strict=True):
+            _check_complete(part, network)
     if len({network.identity for network in networks}) < len(networks):
         raise ValueError("a network stands twice")
     return Measurement(file.config, file.made_by, tuple(file.seeds), networks, _plain(file.settings))
@@ -129,23 +133,38 @@ def _network(part: _NetworkPart, count: int) -> NetworkStatistics:
     if unknown := part.steps.keys() - {FIRST, MIDDLE, LAST}:
         raise ValueError(f"it names no step: {min(unknown)[:20]}")
     values = {key: _numbers(found, count, key.statistic) for key, found in _statistics(part, numbers).items()}
-    for step in part.steps:
-        for number in range(1, len(numbers) + 1):
-            for statistic in ALWAYS:
-                if Key(step, statistic, number) not in values:
-                    raise ValueError(f"it lacks {statistic} of layer {number} at step '{step}'")
-    if LAST in part.steps and any(Key(END, loss, WHOLE_NETWORK) not in values for loss in LOSSES):
-        raise ValueError("it lacks the losses after training")
+    if missing := part.steps.keys() - {key.step for key in values}:
+        raise ValueError(f"it has no statistics at step '{min(missing)}'")
     return NetworkStatistics(
         settings=_plain(part.settings),
         layers=tuple(part.layers),
         steps=part.steps,
         values=values,
-        weight_prints=np.array([_numbers(part.weight_prints[number], count, _PRINTS) for number in numbers]),
+        weight_prints=_prints([part.weight_prints[number] for number in numbers], count),
         weight_counts=tuple(part.weights),
         diverged=tuple(diverged),
         parameters=part.parameters,
     )
+
+
+def _check_complete(part: _NetworkPart, network: NetworkStatistics) -> None:
+    """What is trained by a config has these statistics; of a recorded training some may have no meaning."""
+    for step in part.steps:
+        for number in range(1, len(part.layers) + 1):
+            for statistic in ALWAYS:
+                if Key(step, statistic, number) not in network.values:
+                    raise ValueError(f"it lacks {statistic} of layer {number} at step '{step}'")
+    if LAST in part.steps and any(Key(END, loss, WHOLE_NETWORK) not in network.values for loss in LOSSES):
+        raise ValueError("it lacks the losses after training")
+    if not network.weight_prints.shape[1]:
+        raise ValueError("it lacks weight_prints")
+
+
+def _prints(found: Sequence[_Values], count: int) -> NDArray[np.float64]:
+    """`[layer, seed]`; `[layer, 0]` where none were taken."""
+    if all(values == [] for values in found):
+        return np.empty((len(found), 0))
+    return np.array([_numbers(values, count, _PRINTS) for values in found])
 
 
 def _statistics(part: _NetworkPart, numbers: Sequence[str]) -> dict[Key, _Values]:

@@ -25,6 +25,9 @@ LOSSES = ("final_train_loss", "final_eval_loss")
 FIRST, MIDDLE, LAST, END = "first", "middle", "last", "end"
 """The named steps: the untrained network, the middle record, the last step; after the last update."""
 
+RECORDED = "a run directory"
+"""Stands in place of a config's digest where the tables of a run were measured."""
+
 WHOLE_NETWORK = 0
 """The layer number of statistics that belong to the whole network."""
 
@@ -47,10 +50,12 @@ class NetworkStatistics:
         steps: named step -> step.
         values: `[seed]` each; log10 of a norm or loss (-inf for an exact 0), a share as it is; NaN for what is no
             number or was never reached.
-        weight_prints: what identifies the draws of the initial weights, `[layer, seed]`.
+        weight_prints: what identifies the draws of the initial weights, `[layer, seed]`, or `[layer, 0]` where nobody
+            took them.
         weight_counts: weights of each layer.
         diverged: `[seed]`, the first step whose loss was not finite, or None.
-        parameters: how many trainable parameters there are of each type, such as float32.
+        parameters: how many trainable parameters there are of each type, such as float32; where types are not known,
+            of all under "".
     """
 
     settings: Mapping[str, Any]
@@ -70,10 +75,10 @@ class NetworkStatistics:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The gradient statistics of a config's networks: just measured, or read from a baseline.
+    """The gradient statistics of a config's networks: just measured, or read from a baseline or a run directory.
 
     Attributes:
-        config: digest of the settings that matter to the numbers.
+        config: digest of the settings that matter to the numbers, or `RECORDED`.
         made_by: gradlab, torch, device, threads.
         settings: section of the config -> its settings, to say in which a baseline's config is another.
     """

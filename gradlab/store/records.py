@@ -85,7 +85,9 @@ def read_records(trials: Trials, table: str, columns: Sequence[str], when: When,
     found = at_once(one, range(len(holders)))
     rows = _joined([piece for piece, _ in found], columns)
     skipped = tuple(miss for _, misses in found for miss in misses)
-    return Records(rows.trial, rows.step, rows.columns, rows.kind == _KINDS.index(TIME), rows.kind == _KINDS.index(NORM), skipped)
+    return Records(
+        rows.trial, rows.step, rows.columns, rows.kind == _KINDS.index(TIME), rows.kind == _KINDS.index(NORM), skipped
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
     "observe": TABLE_WING | {"engine"},
+    "observe_run": TABLE_WING | {"engine", "observe"},
+    "gate_run": TABLE_WING | {"observe_run"},
     "provenance": set(),
     "runner": TABLE_WING | {"engine", "theory", "executors", "provenance", "tabulate"},
     "watching": TABLE_WING | {"engine", "provenance", "tabulate"},
@@ -36,7 +38,7 @@ MAY_IMPORT = {
     "lightning": {"errors", "watching"},
     "huggingface": {"errors", "watching"},
     "terminal": {"errors"},
-    "commands": TABLE_WING | {"engine", "export", "gate", "report", "runner", "terminal"},
+    "commands": TABLE_WING | {"engine", "export", "gate", "gate_run", "report", "runner", "terminal"},
     "cli": {"commands", "errors"},
     "__main__": {"cli"},
 }

@@ -51,6 +51,7 @@ class WatchedTrial:
                 row = {"trial_id": self.trial_id, "step": step, "layer": number, "name": name, "kind": kind}
                 row |= {"units": 8, "weight_count": 0 if kind == "time" else 64, "non_finite": 0}
                 row |= {column: random.lognormal() for column, of in LAYERS.items() if of == pa.float64()}
+                row |= {column: random.random() for column in ("saturated_fraction", "float32_zero_fraction")}
                 row |= {"dead_units": int(random.integers(8)), "zero_gradient_units": 0}
                 row |= {"delta_rms": 10**log10, "log10_delta_rms": log10}
                 row |= {"log10_weight_grad_norm": np.log10(row["weight_grad_norm"])}

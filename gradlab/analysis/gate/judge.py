@@ -13,6 +13,7 @@ from gradlab.analysis.gate.resampling import LEVEL, MaxTest
 from gradlab.analysis.gate.samples import Column, Reals, Sample, known, samples, tested
 from gradlab.analysis.gate.spread import interval
 from gradlab.analysis.gate.structure import missing, notes
+from gradlab.config.schema import Check
 from gradlab.store.measurement import WHOLE_NETWORK, Measurement
 
 
@@ -41,6 +42,11 @@ class Verdict:
     def of(self, verdict: str) -> list[Change]:
         """The changes of one verdict, the worst first."""
         return [change for change in self.changes if change.verdict == verdict]
+
+
+def thresholds(settings: Check) -> dict[str, float]:
+    """Statistic -> the change that matters."""
+    return settings.model_dump(exclude={"seeds"})
 
 
 def judge(baseline: Measurement, now: Measurement, thresholds: Mapping[str, float]) -> Verdict:

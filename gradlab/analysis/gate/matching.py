@@ -50,9 +50,11 @@ def seeds_pair_up(baseline: Measurement, now: Measurement, both: Sequence[Match]
     """Whether both sides have the same seeds and drew their initial weights from the same random stream.
 
     Where an initialisation draws in another order, most layers start from other weights, and the two sides are
-    independent samples. A gain, a scale or a changed block leaves most draws as they were.
+    independent samples. A gain, a scale or a changed block leaves most draws as they were. Where no prints were taken,
+    nobody knows.
     """
-    if baseline.seeds != now.seeds:
+    prints = (side.weight_prints for match in both for side in (match.baseline, match.now))
+    if baseline.seeds != now.seeds or any(taken.shape[1] == 0 for taken in prints):
         return False
     same = [_same_draws(match, old, new) for match in both for old, new in match.layers.items() if old]
     known = [answer for answer in same if answer is not None]

@@ -47,8 +47,8 @@ def _moved_parameters(match: Match) -> tuple[list[str], list[str]]:
     before, now = match.baseline.parameters, match.now.parameters
     change = {kind: now.get(kind, 0) - before.get(kind, 0) for kind in dict.fromkeys([*before, *now])}
     return (
-        [f"{-count:,} {kind}" for kind, count in change.items() if count < 0],
-        [f"{count:,} {kind}" for kind, count in change.items() if count > 0],
+        [f"{-count:,} {kind}".strip() for kind, count in change.items() if count < 0],
+        [f"{count:,} {kind}".strip() for kind, count in change.items() if count > 0],
     )
 
 
