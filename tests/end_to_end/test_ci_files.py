@@ -16,6 +16,7 @@ import yaml
 from gradlab import errors
 from gradlab.config.schema import Check
 from tests.end_to_end.commands import COMMAND, Answer, environment, gradlab, write_config
+from tests.store.watched_runs import WatchedTrial, make_watched
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -213,7 +214,8 @@ def test_the_hook_runs_the_installed_command():
 def test_the_commands_of_the_page_run_as_written(project):
     shutil.rmtree(project / "baselines")
     scripts = blocks("sh")
-    assert sum(script.count("gradlab check") for script in scripts) == 6
+    assert sum(script.count("gradlab check") for script in scripts) == 8
+    make_watched(project / "runs" / "mine", [WatchedTrial(f"t{seed}", seed) for seed in range(9)])
     for script in scripts:
         answer = bash(script, project, CI="")
         assert answer.code == 0, f"{script}\n{answer.stderr}"
