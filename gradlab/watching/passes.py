@@ -19,6 +19,7 @@ from gradlab.engine.modules import (
     parts_of_layers,
     unit_dimension,
 )
+from gradlab.watching.examples import count_examples
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.norms import norm, plain
 from gradlab.watching.parts import inside_compiled, norms_of
@@ -91,17 +92,14 @@ class Passes:
         largest: dict[int, int] = {}
         for one in self.seen:
             if one.reached:
-                largest[one.cycle] = max(largest.get(one.cycle, 0), one.examples)
+                largest[one.cycle] = max(largest.get(one.cycle, 0), one.examples or 1)
         return sum(largest.values()) or 1
 
     def _begin(self, _module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if _looking():
-            tensors = (value for value in (*inputs, *keywords.values()) if isinstance(value, Tensor) and value.ndim)
-            first = next(tensors, None)
-            dimension = min(self._batch_dim, first.ndim - 1) if first is not None else 0
-            self._open(1 if first is None else first.shape[dimension])
+            self._open(count_examples((inputs, keywords), self._batch_dim))
 
-    def _open(self, examples: int) -> Pass:
+    def _open(self, examples: int | None) -> Pass:
         self._current = Pass(examples, self._backwards)
         self.seen.append(self._current)
         return self._current
@@ -114,7 +112,9 @@ class Passes:
         z = first_tensor(output)
         if z is None or not _looking():
             return
-        now = self._current or self._open(z.shape[min(self._batch_dim, z.ndim - 1)] if z.ndim else 1)
+        now = self._current or self._open(None)
+        if now.examples is None:
+            now.examples = count_examples(z, self._batch_dim)
         is_layer = module in self._is_layer
         units = z.shape[unit_dimension(module, z)] if is_layer else module._parameters["weight"].numel()  # type: ignore[union-attr]
         sight = Sight(self._names[module], module, units, z.numel(), z.requires_grad, norm(z))
@@ -205,7 +205,7 @@ class Passes:
             sight.saturated = torch.zeros((), device=u.device)
         else:
             low = flags if activation.saturated is zero and flags is not None else activation.saturated(u)
-            sight.saturated = low.view(torch.uint8).sum(dtype=torch.int64)
+            sight.saturated = torch.count_nonzero(low)
 
     def _activation_output(self, module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
         sight = self._followed()

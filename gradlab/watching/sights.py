@@ -49,11 +49,11 @@ class Pass:
     """One call of the model: what it showed, and whether a gradient came back.
 
     Attributes:
-        examples: the batch size.
+        examples: the batch size, None while it isn't known.
         cycle: how many backward passes had begun before.
     """
 
-    examples: int
+    examples: int | None
     cycle: int
     sights: list[Sight] = field(default_factory=list)
     waiting: Sight | None = None
