@@ -37,6 +37,18 @@ def test_a_norm_of_every_precision(dtype: torch.dtype) -> None:
     torch.testing.assert_close(norm(values), torch.linalg.vector_norm(values.double()), rtol=1e-6, atol=0)
 
 
+def test_a_norm_of_complex_numbers() -> None:
+    values = torch.randn(50, 1000, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)).conj()
+    expected = torch.linalg.vector_norm(values.to(torch.complex128))
+    torch.testing.assert_close(norm(values), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e-140, 1.0, 1e160, 1e300])
+def test_a_norm_in_float64_goes_as_far_as_its_numbers(size: float) -> None:
+    values = torch.randn(300, 100, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(norm(values * size) / size, torch.linalg.vector_norm(values), rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("entries", [0, 100_000])
 def test_the_norm_of_nothing_is_exactly_0(entries: int) -> None:
     assert norm(torch.zeros(entries)).item() == 0
