@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -113,7 +114,7 @@ class GradlabCallback(TrainerCallback):
             first_step=state.global_step,
         )
         self._losses, self._trainers_mean = _ModelLosses(), None
-        self._hook = model.register_forward_hook(self._losses.keep, with_kwargs=True)
+        self._hook = model.register_forward_hook(self._losses, with_kwargs=True)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -163,7 +164,10 @@ class GradlabCallback(TrainerCallback):
 
 
 class _ModelLosses:
-    """The losses that the model returned since the latest optimizer step, one for each accumulated batch."""
+    """The losses that the model returned since the latest optimizer step, one for each accumulated batch.
+
+    A forward hook, called as it stands where the Trainer compiles the model.
+    """
 
     def __init__(self) -> None:
         self._latest: Tensor | None = None
@@ -171,8 +175,9 @@ class _ModelLosses:
         self._count = 0
         self._normalised = False
 
-    def keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """A forward hook that keeps the loss on its device."""
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Keep the loss on its device."""
         if not module.training or not torch.is_grad_enabled():
             return
         loss = output.get("loss") if isinstance(output, Mapping) else output[0] if isinstance(output, tuple) else None
@@ -182,6 +187,10 @@ class _ModelLosses:
             self._latest = loss.detach()
             # A model that is given the number of items of all accumulated batches divides by it already.
             self._normalised = kwargs.get("num_items_in_batch") is not None
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # A copied or saved model gets a method that does nothing, of Python's own, so that it needs no gradlab.
+        return getattr, (contextlib.nullcontext(), "__exit__")
 
     def of_step(self) -> Tensor | None:
         """The loss of an optimizer step, whose batches are forgotten; None if the model returned none."""

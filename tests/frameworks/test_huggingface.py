@@ -282,6 +282,38 @@ def test_a_training_from_a_checkpoint_counts_on(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first[first["step"] == 10].reset_index(drop=True), then)
 
 
+@pytest.mark.filterwarnings("ignore:.*speedups for torchdynamo")  # the Trainer recommends a GPU
+def test_of_a_model_that_the_trainer_compiles_the_weights_are_recorded(tmp_path: Path) -> None:
+    compiled, other, plain = Plain(), Plain(), Plain()
+    kind: dict[str, Any] = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
+    _, batches = train(compiled, tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **kind)
+    torch._dynamo.reset()
+    train(other, tmp_path / "mine", **kind)
+    torch._dynamo.reset()
+    assert recorded.same_bits(compiled, other)
+    wanted = recorded.gradient_norms(plain, lambda model: model(**batches[0])["loss"])
+    found = recorded.recorded_norms(tmp_path / "mine", 0)
+    assert found == {name: pytest.approx(wanted[name], rel=1e-4, nan_ok=True) for name in wanted}
+    assert "no call was seen" in (tmp_path / "mine" / "run.json").read_text()
+
+
+def test_a_model_may_be_copied_and_saved_while_it_is_trained(tmp_path: Path) -> None:
+    class Saving(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            torch.save(kwargs["model"].net, tmp_path / "net.pt")
+            copies.append(copy.deepcopy(kwargs["model"]))
+            torch.save(kwargs["model"], tmp_path / "whole.pt")
+
+    copies: list[nn.Module] = []
+    model = Plain()
+    train(model, tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), Saving())
+    words = {name: tensor[None] for name, tensor in Sequences()[0].items()}
+    wanted = model(**words)["loss"]
+    for one in (copies[-1], torch.load(tmp_path / "whole.pt", weights_only=False)):
+        assert torch.equal(one(**words)["loss"], wanted)
+    assert b"gradlab" not in (tmp_path / "whole.pt").read_bytes()
+
+
 def test_evaluation_alone_records_nothing(tmp_path: Path) -> None:
     callback = GradlabCallback(2, tmp_path / "mine")
     trainer, _ = train(Plain(), tmp_path / "mine", callback)

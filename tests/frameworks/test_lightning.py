@@ -327,6 +327,17 @@ class Two(pl.LightningModule):
         return [torch.optim.SGD(net.parameters(), lr=0.1) for net in (self.one, self.other)]
 
 
+def test_of_a_compiled_module_the_weights_are_recorded(tmp_path: Path) -> None:
+    compiled, other = Module(), Module()
+    for module, callbacks in ((compiled, [GradlabCallback(2, tmp_path / "mine")]), (other, [])):
+        fit(torch.compile(module, backend="aot_eager"), *callbacks)  # type: ignore[arg-type]
+        torch._dynamo.reset()
+    assert recorded.same_bits(compiled, other)
+    assert list(recorded.steps(tmp_path / "mine")["step"]) == [0, 2, 4, 6, 8, 10]
+    assert recorded.layers(tmp_path / "mine")["weight_grad_norm"].min() > 0
+    assert "no call was seen" in (tmp_path / "mine" / "run.json").read_text()
+
+
 def test_of_several_optimizers_one_is_chosen(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"2 optimizers.*optimizer=0, module='generator'"):
         fit(Two(), GradlabCallback(2, tmp_path / "mine"))
