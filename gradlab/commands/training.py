@@ -96,6 +96,9 @@ def run(
             soft_wrap=True,
         )
     if outcome.failed:
+        from gradlab.report.failures import failure_lines
+
+        typer.echo("\n".join(failure_lines(loaded, outcome.directory)), err=True)
         raise typer.Exit(EXIT_TRIALS_FAILED)
 
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
-from gradlab.engine.building import build_model
+from gradlab.engine.building import build_model, misfit
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.module_record import ModuleRecord
 from gradlab.engine.modules import as_outputs, copied
 from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.tasks import Task, example_losses
+from gradlab.errors import SettingError
 
 
 def train_custom(
@@ -48,7 +49,10 @@ def _train(trial: Trial, task: Task, model: nn.Module, record: ModuleRecord, pro
         before = copied(model) if due else None
         buffers = [buffer.clone() for buffer in model.buffers()]
         optimizer.zero_grad()
-        loss = example_losses(task.kind, as_outputs(model(x.clone()))[None], y[None]).mean()
+        output = as_outputs(model(x.clone()))
+        if fault := misfit(output, task, len(x)):
+            raise SettingError("model.factory", f"{fault} (in training)")
+        loss = example_losses(task.kind, output[None], y[None]).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         finite = bool(torch.isfinite(loss))
         if finite:

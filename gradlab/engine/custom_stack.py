@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
-from gradlab.engine.building import build_model
+from gradlab.engine.building import build_model, factory_place, misfit
 from gradlab.engine.custom import train_module
 from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
@@ -24,17 +24,24 @@ from gradlab.engine.stackable import NotStackableError, Stacking, bits_digest, e
 from gradlab.engine.stacks import STACK_BYTES, STACK_ELEMENTS
 from gradlab.engine.tasks import Task
 from gradlab.engine.user_code import RAISED
+from gradlab.errors import SettingError
 
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class Member:
-    """A trial with its model before the first update, torch's random stream behind the making of it."""
+    """A trial with its model before the first update.
+
+    Attributes:
+        random_state: torch's random stream behind the making of the model.
+        made_at: `file:line` of the model's factory, if it has one.
+    """
 
     trial: Trial
     model: nn.Module
     random_state: Tensor
+    made_at: str
 
 
 def train_custom_stack(
@@ -83,7 +90,7 @@ def train_custom_stack(
 
 def _member(trial: Trial, task: Task, directory: Path) -> Member:
     model = build_model(trial, task, directory)
-    return Member(trial, model, torch.random.get_rng_state())
+    return Member(trial, model, torch.random.get_rng_state(), factory_place(trial, directory))
 
 
 def _first_batch(trial: Trial, task: Task) -> tuple[Tensor, Tensor]:
@@ -103,7 +110,7 @@ def _train_alone(member: Member, task: Task, progress: Progress) -> TrialHistory
     try:
         return train_module(member.trial, task, member.model, progress)
     except RAISED as error:
-        return failed(member.trial, error)
+        return failed(member.trial, error, member.made_at)
 
 
 def _train_together(
@@ -186,6 +193,8 @@ class _StackTraining:
         buffers = self.stack.buffers
         output, losses = self.stack.differentiate(self.task.kind, x, y)
         if step == 0:
+            if fault := misfit(output[0], self.task, x.shape[1]):
+                raise SettingError("model.factory", fault)
             found = (bits_digest(self.stack.bits(index, output)) for index in range(len(self.members)))
             self.strangers = {index for index, bits in enumerate(found) if bits != self.bits[index]}
         trial, finite = self.members[0].trial, torch.isfinite(losses).tolist()

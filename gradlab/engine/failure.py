@@ -10,8 +10,11 @@ from gradlab.engine.user_code import describe
 from gradlab.errors import GradlabError, MachineError
 
 
-def failed(trial: Trial, error: BaseException) -> TrialHistory:
+def failed(trial: Trial, error: BaseException, otherwise: str = "") -> TrialHistory:
     """The history of a trial whose own code raised.
+
+    Args:
+        otherwise: the place to name where no line of the user's own code was at work.
 
     Raises:
         MachineError: it doesn't fit into memory; on a larger machine it would not fail.
@@ -20,7 +23,9 @@ def failed(trial: Trial, error: BaseException) -> TrialHistory:
         size = f"depth {trial.model.depth}, width {trial.model.width}"
         message = f"out of memory: trial {trial.trial_id} ({size}) is too large for this machine"
         raise MachineError(f"{message}; what is finished is kept") from error
-    return TrialHistory(trial.trial_id, error=str(error) if isinstance(error, GradlabError) else describe(error))
+    if isinstance(error, GradlabError):
+        return TrialHistory(trial.trial_id, error=f"{error} ({otherwise})" if otherwise else str(error))
+    return TrialHistory(trial.trial_id, error=describe(error, otherwise))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -57,16 +58,35 @@ def contained() -> Iterator[None]:
         yield
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the file and line where it was raised: in the user's own code, if it was there."""
-    raised = list(traceback.extract_tb(error.__traceback__))
-    frames = [frame for frame in raised if not _is_library(frame.filename)] or raised
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}" if str(error) else type(error).__name__
-    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
+def describe(error: BaseException, otherwise: str = "") -> str:
+    """An exception in one line, with the file and line where it was raised: in the user's own code, if it was there.
+
+    Args:
+        otherwise: what to name where no line of the user's own code was at work, such as `defined_at` a function.
+    """
+    told = str(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        told, place = error.msg, f"{error.filename}:{error.lineno}"
+    else:
+        raised = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        own = [frame for frame in raised if not _is_library(frame[0])]
+        shown = own or ([] if otherwise else raised)
+        place = ":".join(map(str, shown[-1])) if shown else otherwise
+    text = f"{type(error).__name__}: {' '.join(told.split())}" if told else type(error).__name__
+    return f"{text} ({place})" if place else text
+
+
+def defined_at(function: Callable[..., Any]) -> str:
+    """`file:line` of a function or class; empty where it has none, as what is built in."""
+    written = inspect.unwrap(function)
+    try:
+        return f"{inspect.getsourcefile(written)}:{inspect.getsourcelines(written)[1]}"
+    except (OSError, TypeError):
+        return ""
 
 
 def _is_library(filename: str) -> bool:
-    return any(Path(filename).is_relative_to(folder) for folder in _LIBRARIES)
+    return filename.startswith("<frozen ") or any(Path(filename).is_relative_to(folder) for folder in _LIBRARIES)
 
 
 class _MissingFileError(Exception):
