@@ -28,7 +28,7 @@ _PAUSE = 1.0
 _SHARE = 0.02
 """Share of the time since the beginning that may lie between two flushes: so long trainings make few files."""
 
-_TOLL = 50.0
+_TOLL = 100.0
 """A flush takes place no sooner than after so many times what the last one took."""
 
 STATISTICS = tuple(name for name in LAYERS if LAYERS[name] == pa.float64() or name in {"dead_units", "non_finite"})

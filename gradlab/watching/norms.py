@@ -69,7 +69,7 @@ def _scaled_norm(values: Tensor) -> Tensor:
 
 def not_finite(tensor: Tensor, its_norm: Tensor) -> Tensor:
     """How many entries are NaN or infinite, a float64 scalar."""
-    if its_norm.device.type == "cpu" and bool(torch.isfinite(its_norm)):
+    if its_norm.device.type == "cpu" and math.isfinite(float(its_norm)):
         return torch.zeros((), dtype=torch.float64)
     return (~torch.isfinite(plain(tensor))).sum().double()
 
