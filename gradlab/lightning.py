@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradlab.errors import UsageError
@@ -57,7 +57,7 @@ class GradlabCallback(Callback):
         eval_metric: likewise; None means that there is none.
 
     Attributes:
-        recorder: of the training that runs or was the last; None before the first, and in other processes than rank 0.
+        recorder: of the training that runs; None before, after, and in other processes than rank 0.
 
     Raises:
         UsageError: when the training starts, if it cannot be recorded: of several optimizers none was chosen, the
@@ -95,7 +95,7 @@ class GradlabCallback(Callback):
             return
         self._scaler, self._loss = getattr(trainer.precision_plugin, "scaler", None), None
         self.recorder = watch(
-            pl_module.get_submodule(self.module),
+            self._watched(pl_module),
             self._stepping,
             self.every,
             self.out,
@@ -140,6 +140,15 @@ class GradlabCallback(Callback):
         if self.recorder is not None:
             self.recorder.close()
             self.recorder = None
+
+    def _watched(self, module: nn.Module) -> nn.Module:
+        try:
+            return module.get_submodule(self.module)
+        except AttributeError:
+            names = ", ".join(name for name, _ in module.named_children())
+            raise UsageError(
+                f"GradlabCallback(module={self.module!r}): {type(module).__name__} has no such module, but {names}"
+            ) from None
 
     def _chosen(self, optimizers: list[Optimizer]) -> Optimizer:
         if self.optimizer is None and len(optimizers) > 1:

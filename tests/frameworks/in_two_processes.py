@@ -18,7 +18,7 @@ from tests.frameworks.recorded import same_bits
 
 def with_lightning(out: Path | None) -> nn.Module:
     from gradlab.lightning import GradlabCallback
-    from tests.frameworks.test_lightning import Module, fit
+    from tests.frameworks.lightning_trainings import Module, fit
 
     module = Module()
     module.net[3] = nn.Identity()  # without dropout a gradient can be computed again
@@ -29,7 +29,7 @@ def with_lightning(out: Path | None) -> nn.Module:
 
 def with_transformers(out: Path | None) -> nn.Module:
     from gradlab.huggingface import GradlabCallback
-    from tests.frameworks.test_huggingface import Plain, train
+    from tests.frameworks.huggingface_trainings import Plain, train
 
     model = Plain()
     _, batches = train(model, Path("unused"), *([] if out is None else [GradlabCallback(2, out)]))

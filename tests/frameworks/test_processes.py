@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, DistributedSampler
 
-from tests.frameworks import in_two_processes, recorded, test_lightning
+from tests.frameworks import in_two_processes, lightning_trainings, recorded
+from tests.frameworks.huggingface_trainings import Plain
 from tests.frameworks.recorded import LossOf
-from tests.frameworks.test_huggingface import Plain
 
 pytestmark = [
     # Two processes of their own import torch and a framework, and form a group.
@@ -25,11 +25,11 @@ pytestmark = [
 
 def lightnings_share() -> tuple[nn.Module, LossOf]:
     """The model and the loss of rank 0 at step 0."""
-    net = test_lightning.Net()
+    net = lightning_trainings.Net()
     net[3] = nn.Identity()
-    data = test_lightning.data()
+    data = lightning_trainings.data()
     sampler: DistributedSampler[Any] = DistributedSampler(data, 2, 0, shuffle=True, seed=0)
-    inputs, labels = next(iter(DataLoader(data, test_lightning.BATCH, sampler=sampler)))
+    inputs, labels = next(iter(DataLoader(data, lightning_trainings.BATCH, sampler=sampler)))
     return net, lambda model: cross_entropy(model(inputs.double()), labels)
 
 
