@@ -95,7 +95,7 @@ class LayerRecords:
         rows = read_records(trials, "layers", asked, when, "profile and layers")
         full, time = dict(rows.columns), rows.is_time
         missing = np.zeros(len(trials.frame), np.bool_)
-        missing[rows.trial[np.isnan(full[twins[0]]) | (np.isnan(full[twins[1]]) & ~time)]] = True
+        missing[rows.trial[np.isnan(full[twins[0]]) | np.isnan(full[twins[1]])]] = True
         again = read_records(trials.where(missing), "layers", plain, when, "profile and layers")
         where = missing[rows.trial]
         there = len(again.trial) == np.count_nonzero(where)  # not so if the run was deleted in between

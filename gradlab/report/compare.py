@@ -137,7 +137,10 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
     for rank, (name, column) in enumerate(layers.estimates.items()):
         means = [column[row] for row in shown]
         share = name.endswith("_fraction")
-        columns.append(Column(name, [estimate_cell(mean, share) for mean in means], 600 - rank))
+        cells = [estimate_cell(mean, share) for mean in means]
+        if timed and len(layers.estimates) > 1 and set(cells) == {NOTHING}:
+            continue  # most statistics have no meaning for a time step
+        columns.append(Column(name, cells, 600 - rank))
         columns.append(Column("95 %", [interval_cell(mean, share) for mean in means], 90 - rank, f"interval of {name}"))
     print_columns(console, columns, see)
     if len(shown) < len(rows):

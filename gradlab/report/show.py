@@ -53,7 +53,7 @@ def print_run(
         trial: whether one trial was asked for, which then gets its own facts.
     """
     say(console, f"{run.name}  {run.path}", "bold")
-    facts = {key: value for key, value in run.read_info().items() if key not in _UNINTERESTING and value is not None}
+    facts = {key: value for key, value in run.read_info().items() if key not in _UNINTERESTING and _says(value)}
     if facts:
         say(console, "; ".join(f"{key}: {_fact(value)}" for key, value in facts.items()))
     if not tables:
@@ -150,6 +150,11 @@ def _estimate(name: str, estimates: Any) -> str:
         return geometric(estimate)
     show: Callable[[float | None], str] = percent if name in _FRACTIONS else number
     return show(estimate.value)
+
+
+def _says(value: Any) -> bool:
+    """Whether there is anything in a fact of run.json: watched trainings keep lists of notes, which may be empty."""
+    return value is not None and not (isinstance(value, dict) and value and not any(value.values()))
 
 
 def _fact(value: Any) -> str:
