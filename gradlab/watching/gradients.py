@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from gradlab.watching.cycles import Cycles
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.norms import norm, not_finite
 
@@ -20,12 +21,17 @@ class GradientSeen:
 
 
 class GradientNorms:
-    """The gradients of a model's trainable parameters, each as its last backward pass left it."""
+    """The gradients of a model's trainable parameters, each as the last backward pass that counts left it."""
 
-    def __init__(self, model: nn.Module, aside: Aside) -> None:
-        self._model, self._aside = model, aside
+    def __init__(self, model: nn.Module, aside: Aside, cycles: Cycles) -> None:
+        self._model, self._aside, self._cycles = model, aside, cycles
         self._handles: list[RemovableHandle] = []
-        self.seen: dict[nn.Parameter, GradientSeen] = {}
+        self._seen: dict[nn.Parameter, tuple[int, GradientSeen]] = {}
+
+    @property
+    def seen(self) -> dict[nn.Parameter, GradientSeen]:
+        """What was seen of this step."""
+        return {parameter: seen for parameter, (cycle, seen) in self._seen.items() if cycle > self._cycles.first}
 
     def install(self) -> None:
         """Begin to look."""
@@ -42,9 +48,10 @@ class GradientNorms:
 
     def forget(self) -> None:
         """Drop what was seen."""
-        self.seen.clear()
+        self._seen.clear()
 
     def _look(self, parameter: nn.Parameter) -> None:
-        if parameter.grad is not None:
+        if self._cycles.notice(parameter) and parameter.grad is not None:
             its_norm = norm(parameter.grad)
-            self.seen[parameter] = GradientSeen(its_norm, not_finite(parameter.grad, its_norm))
+            seen = GradientSeen(its_norm, not_finite(parameter.grad, its_norm))
+            self._seen[parameter] = self._cycles.count, seen

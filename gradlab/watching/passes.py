@@ -19,6 +19,7 @@ from gradlab.engine.modules import (
     parts_of_layers,
     unit_dimension,
 )
+from gradlab.watching.cycles import Cycles, backward_pass
 from gradlab.watching.examples import count_examples
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.norms import norm, plain
@@ -32,14 +33,11 @@ class Passes:
     Args:
         model: the module whose calls make passes.
         batch_dim: the dimension of the model's input that counts examples.
-        restarted: called where a backward pass begins after a step that was skipped, so that the gradients which are
-            known until then don't count.
+        cycles: the backward passes of the step.
     """
 
-    def __init__(
-        self, model: nn.Module, aside: Aside, batch_dim: int = 0, restarted: Callable[[], None] = lambda: None
-    ) -> None:
-        self._model, self._aside, self._batch_dim, self._restarted = model, aside, batch_dim, restarted
+    def __init__(self, model: nn.Module, aside: Aside, batch_dim: int, cycles: Cycles) -> None:
+        self._model, self._aside, self._batch_dim, self._cycles = model, aside, batch_dim, cycles
         self.layers, self.norms = layers_of(model), norms_of(model)
         self._is_layer = set(self.layers.values())
         hidden = parts_of_layers(model) | inside_compiled(model)
@@ -49,8 +47,6 @@ class Passes:
         self._handles: list[RemovableHandle] = []
         self.seen: list[Pass] = []
         self._current: Pass | None = None
-        self._backwards = 0
-        self._task = -1
 
     def install(self) -> None:
         """Begin to look."""
@@ -72,7 +68,7 @@ class Passes:
 
     def forget(self) -> None:
         """Drop what was seen."""
-        self.seen, self._current, self._backwards = [], None, 0
+        self.seen, self._current = [], None
 
     @property
     def begun(self) -> bool:
@@ -81,7 +77,7 @@ class Passes:
 
     def trained(self) -> list[Pass]:
         """The passes that a backward pass reached, their layers' gradients complete."""
-        passes = [one for one in self.seen if one.reached]
+        passes = [one for one in self.seen if one.reached and one.cycle >= self._cycles.first]
         for sight in (sight for one in passes for sight in one.sights):
             if sight.held is not None:
                 self._measure_delta(sight, sight.held)
@@ -90,9 +86,8 @@ class Passes:
     def examples(self) -> int:
         """Examples whose losses the gradient is the mean over: batches that were added up, not parallel passes."""
         largest: dict[int, int] = {}
-        for one in self.seen:
-            if one.reached:
-                largest[one.cycle] = max(largest.get(one.cycle, 0), one.examples or 1)
+        for one in self.trained():
+            largest[one.cycle] = max(largest.get(one.cycle, 0), one.examples or 1)
         return sum(largest.values()) or 1
 
     def _begin(self, _module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -100,7 +95,7 @@ class Passes:
             self._open(count_examples((inputs, keywords), self._batch_dim))
 
     def _open(self, examples: int | None) -> Pass:
-        self._current = Pass(examples, self._backwards)
+        self._current = Pass(examples, self._cycles.count)
         self.seen.append(self._current)
         return self._current
 
@@ -132,7 +127,7 @@ class Passes:
         sight.of_final = [None] * len(finals)
 
         def keep(place: int, gradient: Tensor | None) -> None:
-            if gradient is None:
+            if gradient is None or not self._cycles.notice():
                 return
             now.reached = True
             known = sight.of_final[place]
@@ -143,11 +138,10 @@ class Passes:
                 state.register_hook(Hook(lambda gradient, place=place: keep(place, gradient), self._aside))
 
     def _gradient(self, now: Pass, sight: Sight, gradient: Tensor | None) -> None:
-        if gradient is None:
-            # One of several outputs of a kernel, and the loss doesn't depend on it.
+        # None: one of several outputs of a kernel, and the loss doesn't depend on it.
+        if gradient is None or not self._cycles.notice():
             return
         now.reached = True
-        self._count_backward()
         if sight.call is not None:
             sight.of_output = gradient.detach().clone() if sight.of_output is None else sight.of_output + gradient
         if _may_come_again() or sight.held is not None:
@@ -155,20 +149,6 @@ class Passes:
             sight.held = gradient.detach().clone() if sight.held is None else sight.held + gradient
         else:
             self._measure_delta(sight, gradient)
-
-    def _count_backward(self) -> None:
-        task = _task()
-        if task == self._task:
-            return
-        self._task = task
-        if self._backwards and self._gradients_are_gone():
-            self.seen = [one for one in self.seen if one.cycle == self._backwards]
-            self._restarted()
-        self._backwards += 1
-
-    def _gradients_are_gone(self) -> bool:
-        gradients = (parameter.grad for parameter in self._model.parameters())
-        return all(gradient is None or float(norm(gradient)) == 0 for gradient in gradients)
 
     def _measure_delta(self, sight: Sight, gradient: Tensor) -> None:
         sight.delta, sight.held = norm(gradient), None
@@ -247,12 +227,7 @@ def _other_dimensions(tensor: Tensor, dimension: int) -> list[int]:
 
 def _looking() -> bool:
     """Whether this forward pass is part of a training: no evaluation, and no repetition for a checkpoint's sake."""
-    return torch.is_grad_enabled() and _task() == -1
-
-
-def _task() -> int:
-    """The backward pass that is under way, -1 for none."""
-    return torch._C._current_graph_task_id()
+    return torch.is_grad_enabled() and backward_pass() == -1
 
 
 def _may_come_again() -> bool:

@@ -177,6 +177,9 @@ class Recorder:
             self._aside.do(self._observer.before_update)
 
     def _after_step(self, *_: Any) -> None:
+        if self._skipped():
+            self._observer.without_update()
+            return
         if self._observer.looking:
             self._aside.do(self._record)
         self.step += 1
@@ -185,6 +188,16 @@ class Recorder:
             self._warn_of_failure()
         elif self.step % self._every == 0:
             self._observer.begin()
+
+    def _skipped(self) -> bool:
+        """Whether a fused optimizer was called with an overflow, at which it does nothing.
+
+        An accelerator is asked at recorded steps only, since asking makes the program wait for it.
+        """
+        found = getattr(self._optimizer, "found_inf", None)
+        if not isinstance(found, Tensor) or not (self._observer.looking or found.device.type == "cpu"):
+            return False
+        return bool(found)
 
     def _record(self) -> None:
         if self._journal.is_due:

@@ -17,18 +17,23 @@ from torch.utils.hooks import RemovableHandle
 
 from gradlab.engine.first_step import forked_streams
 from gradlab.engine.modules import copied, tensors_in
+from gradlab.watching.cycles import Cycles
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.passes import Passes
 
 
 @dataclass
 class _Call:
-    """One call of the compiled model: what went in, random streams and autocast then, the gradient by its outputs."""
+    """One call of the compiled model: what went in, random streams and autocast then, the gradient by its outputs.
+
+    `cycle` is how many backward passes had begun before.
+    """
 
     inputs: tuple[Any, ...]
     keywords: dict[str, Any]
     streams: list[Tensor]
     autocast: tuple[str, torch.dtype] | None
+    cycle: int
     gradients: dict[int, Tensor] = field(default_factory=dict)
 
 
@@ -37,10 +42,11 @@ class Replay:
 
     Args:
         compiled: what `torch.compile` returned, or a module that was compiled in place.
+        cycles: the backward passes of the step.
     """
 
-    def __init__(self, compiled: nn.Module, aside: Aside) -> None:
-        self._compiled, self._aside = compiled, aside
+    def __init__(self, compiled: nn.Module, aside: Aside, cycles: Cycles) -> None:
+        self._compiled, self._aside, self._cycles = compiled, aside, cycles
         self._calls: list[_Call] = []
         self._handles: list[RemovableHandle] = []
         self._in_place = getattr(compiled, "_compiled_call_impl", None)
@@ -77,13 +83,14 @@ class Replay:
     def passes(self, model: nn.Module, batch_dim: int) -> Passes:
         """The passes of this step, gone through again by a copy of `model`, the module inside, as it is now."""
         copy = copied(model)
-        passes = Passes(copy, self._aside, batch_dim)
+        passes = Passes(copy, self._aside, batch_dim, Cycles())
         passes.install()
         for call in self._calls:
-            if call.gradients:
+            if call.gradients and call.cycle >= self._cycles.first:
                 with forked_streams(), torch.enable_grad(), _cast(call.autocast):
                     _set_streams(call.streams)
                     outputs = list(tensors_in(copy(*call.inputs, **call.keywords)))
+                    passes.seen[-1].cycle = call.cycle
                     reached = [(outputs[place], gradient) for place, gradient in call.gradients.items()]
                     torch.autograd.backward([output for output, _ in reached], [gradient for _, gradient in reached])
         passes.remove()
@@ -94,14 +101,16 @@ class Replay:
             tensor = next(tensors_in((inputs, keywords)), None)
             device = "cpu" if tensor is None else tensor.device.type
             cast = (device, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None
-            self._calls.append(_Call(inputs, keywords, _streams(), cast))
+            self._calls.append(_Call(inputs, keywords, _streams(), cast, self._cycles.count))
 
     def _end(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if not torch.is_grad_enabled() or not self._calls:
             return
         call = self._calls[-1]
 
-        def keep(place: int, gradient: Tensor) -> None:
+        def keep(place: int, gradient: Tensor | None) -> None:
+            if gradient is None or not self._cycles.notice():
+                return
             known = call.gradients.get(place)
             call.gradients[place] = gradient.detach().clone() if known is None else known + gradient
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gradlab.engine.history import LayerInfo
+from gradlab.watching.cycles import Cycles
 from gradlab.watching.gradients import GradientNorms
 from gradlab.watching.hooks import Aside
 from gradlab.watching.parts import is_compiled
@@ -61,9 +62,10 @@ class Observer:
         inner = getattr(model, "_orig_mod", model)
         self.inner: nn.Module = inner
         self._batch_dim, self._scaler = batch_dim, scaler
-        self._gradients = GradientNorms(inner, aside)
-        self._passes = Passes(inner, aside, batch_dim, self._gradients.forget)
-        self._replay = Replay(model, aside) if is_compiled(model) else None
+        self._cycles = Cycles(list(inner.parameters()))
+        self._gradients = GradientNorms(inner, aside, self._cycles)
+        self._passes = Passes(inner, aside, batch_dim, self._cycles)
+        self._replay = Replay(model, aside, self._cycles) if is_compiled(model) else None
         self.looking = False
 
     @property
@@ -81,6 +83,7 @@ class Observer:
         looks = self._replay or self._passes
         looks.forget()
         looks.install()
+        self._cycles.reset()
         self._gradients.forget()
         self._gradients.install()
         self.looking = True
@@ -94,15 +97,20 @@ class Observer:
 
     def before_update(self) -> None:
         """Keep what the update changes."""
+        self._cycles.updating = True
         self._scale = _scale(self._scaler)
         self._weights = weights_before(self._passes.layers, self._passes.norms)
         self._recurrent = recurrent_copies(self._passes.layers)
         self._seen = self._replay.passes(self.inner, self._batch_dim) if self._replay is not None else self._passes
 
+    def without_update(self) -> None:
+        """The optimizer left the weights as they are: the step is still to come."""
+        self._cycles.updating = False
+
     def after_update(self) -> Observed | None:
         """What the step showed; None if there was no backward pass."""
         trained, examples = self._seen.trained(), self._seen.examples()
-        gradients = dict(self._gradients.seen)
+        gradients = self._gradients.seen
         if not trained and not gradients:
             self.end()
             return None
