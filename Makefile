@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint format bench bench-gate bench-compare clean
+.PHONY: run test lint format bench bench-gate bench-compare bench-watch clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -28,6 +28,9 @@ bench-gate: $(INSTALLED)  ## can `gradlab check` be trusted? false alarms and pl
 
 bench-compare: $(INSTALLED)  ## `gradlab compare` against a bare DuckDB query; memory at 100,000 trials
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.compare
+
+bench-watch: $(INSTALLED)  ## what `gradlab.watch` costs a training: time of a step, memory, files
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.watch
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,1 @@
+"""What `gradlab.watch` costs a training: time, memory and files."""
