@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import gradlab
 from tests.watching.loops import EXAMPLES, assert_alike, data, loss, network, plainly, recorded
-from tests.watching.recorded import column, is_null, steps, trial
+from tests.watching.recorded import assert_close, by_key, column, is_null, steps, trial
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +55,19 @@ def test_two_losses_one_after_the_other_are_their_sum(first: int, tmp_path: Path
     assert trial(tmp_path / "in turn")["batch_size"] == EXAMPLES
 
 
-def test_two_passes_of_the_model_with_a_loss_of_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_two_passes_of_the_model_with_a_loss_of_both(compiled: bool, tmp_path: Path) -> None:
     """As in contrastive learning: both views go through the model, and the batch is not twice as large."""
+    torch._dynamo.reset()
 
     def views(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         x, _ = data()
         (model(x) - model(x.flip(1))).square().sum(1).mean().backward()
         optimizer.step()
 
-    found = recorded(views, tmp_path / "run")
+    model: Any = torch.compile(network(), backend="eager") if compiled else network()
+    found = recorded(views, tmp_path / "run", model)
+    assert trial(tmp_path / "run")["batch_size"] == EXAMPLES
     twin = network().double()
     x = data()[0].double()
     zs = [twin[4](twin[:4](view)) for view in (x, x.flip(1))]
@@ -145,3 +150,28 @@ def test_parameters_that_no_gradient_reaches(tmp_path: Path) -> None:
     assert set(gradients) >= {"2", "4"}
     assert gradients.get("0", 0) == 0
     assert gradients["2"] > 0
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_first_evaluation_of_a_closure_is_about_the_weights_before(zeros: bool, tmp_path: Path) -> None:
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=5)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad(set_to_none=not zeros)
+        value = loss(model, data())
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    with gradlab.watch(model, optimizer, every=1, out=tmp_path / "run", seed=0):
+        befores = []
+        for _ in range(2):
+            befores.append({name: value.clone() for name, value in model.state_dict().items()})
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    for step, before in enumerate(befores):
+        twin = network()
+        twin.load_state_dict(before)
+        expected = recorded(plainly, tmp_path / f"plain {step}", twin)
+        for key, row in by_key(tmp_path / "run", step).items():
+            expected[key]["update_ratio"] = row["update_ratio"]
+            assert_close(row, {name: None if is_null(v) else v for name, v in expected[key].items()}, str(key), 1e-5)

@@ -65,10 +65,29 @@ def test_a_scaler_that_is_switched_off(tmp_path: Path) -> None:
     assert_alike(recorded(plainly, tmp_path / "plain"), recorded(loop, tmp_path / "off", scaler=scaling))
 
 
+class Tempered(nn.Module):
+    """Ends with a parameter of no module, which backward passes come to first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.scale = network(), nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.inner(x) * self.scale
+
+
+def compiled_network() -> Any:
+    torch._dynamo.reset()
+    return torch.compile(network(), backend="aot_eager")
+
+
+@pytest.mark.parametrize(
+    ("make", "uncompiled"), [(network, network), (Tempered, Tempered), (compiled_network, network)]
+)
 @pytest.mark.parametrize("zero_grad", ["first", "after forward", "last", "last, zeros"])
-def test_skipped_steps_are_not_counted(zero_grad: str, tmp_path: Path) -> None:
+def test_skipped_steps_are_not_counted(zero_grad: str, make: Any, uncompiled: Any, tmp_path: Path) -> None:
     """Gradients that overflow: the scaler calls no optimizer step, and what they were is forgotten."""
-    model = network()
+    model = make()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scaling = scaler()
     with gradlab.watch(model, optimizer, every=1, out=tmp_path / "run", seed=0) as recorder:
@@ -84,7 +103,7 @@ def test_skipped_steps_are_not_counted(zero_grad: str, tmp_path: Path) -> None:
             if zero_grad.startswith("last"):
                 optimizer.zero_grad(set_to_none="zeros" not in zero_grad)
         assert recorder.step == 4
-    plain = network()
+    plain = uncompiled()
     other = torch.optim.SGD(plain.parameters(), lr=0.1)
     with gradlab.watch(plain, other, every=1, out=tmp_path / "plain", seed=0):
         for _ in range(4):
