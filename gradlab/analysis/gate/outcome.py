@@ -53,7 +53,10 @@ class Outcome:
         seeds = _counted(len(self.now.seeds), "seed")
         if self.judged.paired:
             return f"{seeds}, each with itself"
-        other = "other seeds" if self.baseline.seeds != self.now.seeds else "other initial weights"
+        networks = (*self.baseline.networks, *self.now.networks)
+        unknown = any(network.weight_prints.shape[1] == 0 for network in networks)
+        weights = "initial weights that nobody took prints of" if unknown else "other initial weights"
+        other = "other seeds" if self.baseline.seeds != self.now.seeds else weights
         return f"{seeds}, as distributions: {other}"
 
     @property

@@ -73,6 +73,7 @@ def test_two_runs_without_prints_are_never_paired(tmp_path: Path) -> None:
     assert invoke("check", record(tmp_path / "one", prints=None), "--baseline", file, "--update").code == 0
     code, found = verdict(record(tmp_path / "two", prints=None), "--baseline", file)
     assert (code, found["verdict"], found["paired"]) == (0, "pass", False)
+    assert "as distributions: initial weights that nobody took prints of" in found["headline"]
 
 
 def test_a_single_training_counts_whatever_is_large(tmp_path: Path) -> None:
