@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import textwrap
 from pathlib import Path
 
@@ -10,7 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.end_to_end.commands import gradlab, invoke, read, train, write_config
+from tests.end_to_end.commands import (
+    KEYS,
+    gradlab,
+    invoke,
+    only_run,
+    parts,
+    read,
+    same,
+    same_runs,
+    start,
+    train,
+    wait_for,
+    write_config,
+)
 
 CODE = """
     import numpy as np
@@ -29,6 +43,14 @@ CODE = """
         return nn.Sequential(
             nn.Linear(in_features, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, out_features)
         )
+
+
+    def deep(in_features, out_features, activation="Sigmoid", norm=False):
+        layers, size = [], in_features
+        for _ in range(3):
+            layers += [nn.Linear(size, 33), *([nn.BatchNorm1d(33)] if norm else []), getattr(nn, activation)()]
+            size = 33
+        return nn.Sequential(*layers, nn.Linear(size, out_features))
 
 
     def without_activation(out_features):
@@ -85,7 +107,7 @@ def test_a_swept_custom_model_is_the_built_in_one(folder: Path, tmp_path: Path) 
     layers, other = read(mine, "layers"), read(theirs, "layers")
     both = layers.merge(other.assign(trial_id=other["trial_id"].map(renamed)), on=["trial_id", "step", "layer"])
     assert len(both) == len(layers) == len(other) == 4 * 3 * 3
-    for name in [name for name in layers if f"{name}_x" in both and name != "name"]:
+    for name in [name for name in layers if f"{name}_x" in both and name not in {"name", "kind"}]:
         one, two = both[f"{name}_x"].astype(float), both[f"{name}_y"].astype(float)
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-7, err_msg=name)
 
@@ -106,6 +128,64 @@ def test_batch_normalisation_and_dropout(folder: Path, tmp_path: Path) -> None:
     assert (trials["final_eval_metric"] > 0.7).all()
     assert (read(run, "layers")["weight_grad_norm"] > 0).all()
     pd.testing.assert_frame_equal(read(train(config, tmp_path / "again"), "layers"), read(run, "layers"))
+
+
+@pytest.mark.parametrize("data", ["moons, n_samples: 137", "multilabel, n_samples: 137"])
+def test_a_seed_has_the_same_rows_alone_and_among_others_with_any_number_of_workers(
+    data: str, folder: Path, tmp_path: Path
+) -> None:
+    """Width 33, batches of 25, one or five outputs; dropout, which is trained one by one, beside the others."""
+    config = write_config(
+        folder,
+        f"""
+        data: {{name: {data}}}
+        model: {{family: custom}}
+        train: {{steps: 8, batch_size: 25, optimizer: adam, lr: 0.01}}
+        record: {{every: 5, probe: 51}}
+        seeds: 7
+        sweep:
+          include:
+            - {{model.factory: "mine.py:deep", model.kwargs.activation: Softplus}}
+            - {{model.factory: "mine.py:deep", model.kwargs.norm: true, train.lr: 0.001}}
+            - {{model.factory: "mine.py:deep", model.kwargs.norm: true}}
+            - {{model.factory: "mine.py:noisy"}}
+        """,
+    )
+    whole = train(config, tmp_path / "one", "--workers", "1")
+    trials = read(whole, "trials")
+    assert set(trials["status"]) == {"completed"}
+    assert len(trials) == 28
+    same_runs(whole, train(config, tmp_path / "two", "--workers", "2"))
+    for seed in (0, 4, 6):
+        alone = train(config, tmp_path / str(seed), "--set", f"seeds=[{seed}]")
+        ids = set(read(alone, "trials")["trial_id"])
+        assert len(ids) == 4
+        for table in KEYS:
+            rows = read(whole, table)
+            same(rows[rows["trial_id"].isin(ids)].reset_index(drop=True), read(alone, table))
+
+
+def test_a_sweep_that_is_continued_has_the_rows_of_one_that_was_not_interrupted(folder: Path, tmp_path: Path) -> None:
+    text = """
+        data: {name: moons, n_samples: 137}
+        model: {family: custom, factory: "mine.py:deep", kwargs: {norm: true}}
+        train: {steps: 150, batch_size: 25, lr: 0.01}
+        record: {every: 50, probe: 51}
+        seeds: 20
+        """
+    config = write_config(folder, text)
+    undisturbed = train(config, tmp_path / "undisturbed")
+    process = start("run", config, "--out", tmp_path / "runs", "--workers", "1")
+    wait_for(lambda: len(parts(tmp_path / "runs")) > 0, process, 60)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    run = only_run(tmp_path / "runs")
+    before = read(run, "trials")
+    assert 0 < len(before) < 20
+    assert len(parts(tmp_path / "runs")) > 0
+    train(config, tmp_path / "runs")
+    same_runs(undisturbed, run)
 
 
 def test_without_a_torch_activation_units_are_not_judged(folder: Path, tmp_path: Path) -> None:

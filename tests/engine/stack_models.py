@@ -390,3 +390,31 @@ SECRETS: dict[nn.Module, float] = {}
 
 def secretive(in_features: int, out_features: int) -> nn.Module:
     return Secretive(in_features, out_features)
+
+
+class _Hidden:
+    """A number that can't be seen: not by who looks at what pickle would keep."""
+
+    def __init__(self) -> None:
+        self.value = float(torch.rand(()))
+
+    def __deepcopy__(self, memo: Any) -> _Hidden:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (_Hidden, ())
+
+
+class Disguised(Peculiar):
+    """Differs from its like by a hidden number, in its copies, too."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.hidden_factor = _Hidden()
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.hidden_factor.value * self.layer(x)  # type: ignore[no-any-return]
+
+
+def disguised(in_features: int, out_features: int) -> nn.Module:
+    return Disguised(in_features, out_features)

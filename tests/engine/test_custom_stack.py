@@ -241,7 +241,7 @@ def test_a_diverged_step_that_was_not_due_is_recorded_like_one_that_was() -> Non
 
 KINDS = [one.__name__ for one in stack_models.Peculiar.__subclasses__() if not one.__name__.startswith("_")]
 LONELY: dict[str, tuple[str, dict[str, Any]]] = {
-    **{kind: ("peculiar", {"kind": kind}) for kind in KINDS if kind not in {"Scaled"}},
+    **{kind: ("peculiar", {"kind": kind}) for kind in KINDS if kind not in {"Scaled", "Disguised"}},
     "hooked": ("hooked", {}),
     "hooked parameter": ("hooked_parameter", {}),
     "float64": ("in_float64", {}),
@@ -295,13 +295,15 @@ def test_the_look_at_a_model_leaves_it_and_all_random_streams_as_they_are() -> N
 # Models of one factory that are not alike, and failures.
 
 
-@pytest.mark.parametrize("function", ["by_chance", "scaled", "secretive"])
+@pytest.mark.parametrize("function", ["by_chance", "scaled", "secretive", "disguised"])
 def test_models_of_one_factory_that_differ_do_not_share_a_stack(function: str) -> None:
     trials = [custom(function, seed) for seed in range(6)]
     histories = together(trials)
     for trial, history in zip(trials, histories, strict=True):
         assert bit_differences(history, by_itself(trial)) == []
         is_close(history, train_custom(trial, TASK, HERE))
+    if function == "disguised":
+        assert len({examined(trial).structure for trial in trials}) == 1, "only its numbers tell it apart"
     if function == "by_chance":
         assert len({history.layers for history in histories}) == 2
 
