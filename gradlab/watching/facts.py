@@ -35,6 +35,8 @@ def checked_settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     Raises:
         UsageError: the name of a column that is measured, or a value that no cell holds.
     """
+    if not isinstance(settings, Mapping | None):
+        raise UsageError(f"settings must be a mapping of names to values, not {type(settings).__name__}")
     told = dict(settings or {})
     for name, value in told.items():
         if not isinstance(name, str) or not name:

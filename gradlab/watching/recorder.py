@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import operator
 import os
 import time
 import warnings
@@ -96,7 +97,10 @@ class Recorder:
         fresh: bool,
         first_step: int,
     ) -> None:
-        _check(model, optimizer, every, first_step)
+        _check(model, optimizer, scaler)
+        every = _whole("every", every, at_least=1)
+        first_step, batch_dim = _whole("first_step", first_step), _whole("batch_dim", batch_dim)
+        seed = torch.initial_seed() % 2**63 if seed is None else _whole("seed", seed)
         self.step = first_step
         self.notes: list[str] = []
         self._every, self._optimizer = every, optimizer
@@ -104,7 +108,6 @@ class Recorder:
         self._observer = Observer(model, self._aside, batch_dim, scaler)
         self._batch_size_is_told = "batch_size" in (settings or {})
         inner = self._observer.inner
-        seed = torch.initial_seed() % 2**63 if seed is None else seed
         facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
         facts |= {"first_step": first_step} if first_step else {}
         self.trial_id = trial_identity(inner, facts)
@@ -226,15 +229,23 @@ class Recorder:
             warnings.warn(f"gradlab stopped recording at step {self.step}: {told}", RuntimeWarning, stacklevel=3)
 
 
-def _check(model: nn.Module, optimizer: torch.optim.Optimizer, every: int, first_step: int) -> None:
+def _whole(name: str, value: Any, at_least: int = 0) -> int:
+    try:
+        number = None if isinstance(value, bool | Tensor) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not at_least <= number < 2**63:
+        raise UsageError(f"watch: {name} must be a whole number, {at_least} at least, not {value!r}")
+    return number
+
+
+def _check(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(f"watch: the model must be a torch.nn.Module, not {type(model).__name__}")
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise UsageError(f"watch: the optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise UsageError(f"watch: every must be a whole number of steps, 1 at least, not {every!r}")
-    if isinstance(first_step, bool) or not isinstance(first_step, int) or first_step < 0:
-        raise UsageError(f"watch: first_step must be a whole number of steps, not {first_step!r}")
+    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+        raise UsageError(f"watch: the scaler must be a torch.amp.GradScaler, not {type(scaler).__name__}")
     lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
     if lazy:
         raise UsageError(f"watch: lazy layers have no weights yet ({', '.join(lazy[:3])}); run a forward pass before")
