@@ -16,10 +16,7 @@ import pyarrow.compute as pc
 from gradlab.store.finding import Skipped
 from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import TRIALS
-
-_PANDAS_INDEX = "__index_level_"
-"""How the columns begin in which pandas leaves the row numbers of a frame."""
+from gradlab.store.uniting import conformed, united_schema
 
 
 @dataclass(frozen=True)
@@ -143,45 +140,15 @@ def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[st
 
 
 def _united(pieces: list[tuple[str, pa.Table]]) -> pa.Table:
-    """Pieces of trials tables, each with the name of its run, as one table of all columns."""
-    wanted = _union_schema([piece for _, piece in pieces])
-    cast = [_cast(piece, run, wanted) for run, piece in pieces]
+    """Pieces of trials tables, each with the name of its run, as one table of all columns, the run first."""
+    wanted = united_schema(piece.schema for _, piece in pieces)
+    wanted = pa.schema([wanted.field("run"), *(field for field in wanted if field.name != "run")])
+    cast = [conformed(_of_run(piece, run), wanted) for run, piece in pieces]
     return pa.concat_tables(cast) if cast else wanted.empty_table()
 
 
-def _union_schema(pieces: list[pa.Table]) -> pa.Schema:
-    types = dict(TRIALS)
-    for piece in pieces:
-        for field in piece.schema:
-            if field.name not in TRIALS and not field.name.startswith(_PANDAS_INDEX):
-                types[field.name] = _common_type(types.get(field.name), _plain_type(field.type))
-    return pa.schema([("run", pa.string()), *((name, kind) for name, kind in types.items() if name != "run")])
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return kind
-    if pa.types.is_integer(kind):
-        return pa.int64()
-    return pa.float64() if pa.types.is_floating(kind) else pa.string()
-
-
-def _common_type(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:
-    if one is None or one == other or pa.types.is_null(one):
-        return other
-    if pa.types.is_null(other):
-        return one
-    return pa.float64() if {one, other} == {pa.int64(), pa.float64()} else pa.string()
-
-
-def _cast(piece: pa.Table, run: str, schema: pa.Schema) -> pa.Table:
+def _of_run(piece: pa.Table, run: str) -> pa.Table:
     # The directory's name, not the column's: a run that was copied or renamed is another one beside the first.
-    columns = dict(zip(piece.column_names, piece.columns, strict=True))
-    columns["run"] = pa.repeat(pa.scalar(run, pa.string()), piece.num_rows)
-    arrays = []
-    for field in schema:
-        column = columns.get(field.name)
-        if column is None:
-            column = pa.nulls(piece.num_rows, field.type)
-        arrays.append(column if column.type == field.type else column.cast(field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
+    names = pa.repeat(pa.scalar(run, pa.string()), piece.num_rows)
+    place = piece.schema.get_field_index("run")
+    return piece.append_column("run", names) if place < 0 else piece.set_column(place, "run", names)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors
@@ -26,6 +27,7 @@ from gradlab.store.rundir import (
     write_table,
 )
 from gradlab.store.tables import SCHEMA_VERSION
+from gradlab.store.uniting import conformed, united_schema
 
 _TABLES = ("trials", "steps", "layers")
 
@@ -119,10 +121,24 @@ class WatchedRun:
     def replace_trials(self, part_id: str, trials: pa.Table) -> None:
         """Put a part's trials in place of those that stood there before, in one step.
 
+        Readers of the whole folder take its columns from one file: so settings that only some trainings have are
+        columns of all parts, those of others included, null where there is nothing to say.
+
         Raises:
             MachineError: the machine said no; what stood there is kept.
         """
-        write_table(self._file("trials", part_id), trials)
+        target = self._file("trials", part_id)
+        with self._locked():
+            if target.exists():
+                # Others may have given it further columns.
+                write_table(target, conformed(trials, united_schema([trials.schema, pq.read_schema(target)])))
+                return
+            others = {path: pq.read_table(path) for path in self.directory.parts("trials")}
+            wanted = united_schema([trials.schema, *(other.schema for other in others.values())])
+            for path, other in others.items():
+                if not wanted.equals(united_schema([other.schema])):
+                    write_table(path, conformed(other, wanted))
+            write_table(target, conformed(trials, wanted))
 
     def update_info(self, facts: Mapping[str, Any]) -> None:
         """Add facts to `run.json`, in one step; mappings are merged, whatever other recorders write at the same time.

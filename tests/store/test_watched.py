@@ -1,6 +1,7 @@
 """The run directory of watched trainings as its writers see it: many at once, whole files, nothing lost."""
 
 import errno
+import itertools
 import multiprocessing
 import os
 import signal
@@ -9,13 +10,14 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gradlab.errors import MachineError, UsageError
 from gradlab.store import atomic
 from gradlab.store.finding import find_run
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import SCHEMA_VERSION
+from gradlab.store.tables import SCHEMA_VERSION, column_type, schema
 from gradlab.store.watched import WatchedRun
 from tests.store.synthetic import TABLES, FakeTrial, arrow, make_run
 
@@ -206,3 +208,24 @@ def test_a_killed_writer_leaves_whole_files_and_lets_go(tmp_path):
         assert len(pd.read_parquet(path / table))
     with WatchedRun.open(path, "", {}).claim("a", fresh=True):
         assert names(path) == []
+
+
+def with_settings(trial_id: str, **settings: object) -> pa.Table:
+    plain = arrow([FakeTrial(trial_id)])["trials"].to_pylist()
+    kinds = {name: column_type([value]) for name, value in settings.items()}
+    return pa.Table.from_pylist([row | settings for row in plain], schema=schema("trials", kinds))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_settings_of_some_trainings_are_columns_for_any_reader(tmp_path, order):
+    """pandas takes the columns of a folder from one of its files, whichever is the first."""
+    own = {"a": {}, "b": {"heads": 2, "warm": True}, "c": {"heads": 0.5, "cell": "gru"}}
+    run = open_at(tmp_path / "mine")
+    for trial_id in (*order, *order):
+        run.replace_trials(trial_id, with_settings(trial_id, **own[trial_id]))
+    read = pd.read_parquet(run.path / "trials").set_index("trial_id").sort_index()
+    assert read.heads.tolist()[1:] == [2, 0.5]
+    assert read.heads.isna().tolist() == [True, False, False]
+    assert read.warm.tolist()[1] is True
+    assert read.cell.tolist()[2] == "gru"
+    assert read.seed.notna().all()
