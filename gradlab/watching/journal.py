@@ -31,6 +31,9 @@ _SHARE = 0.02
 _TOLL = 100.0
 """A flush takes place no sooner than after so many times what the last one took."""
 
+_LONGEST = 300.0
+"""Seconds between two flushes at most, however long the training: what waits is lost where the process is killed."""
+
 STATISTICS = tuple(name for name in LAYERS if LAYERS[name] == pa.float64() or name in {"dead_units", "non_finite"})
 STATISTICS += ("zero_gradient_units",)
 
@@ -96,7 +99,7 @@ class Journal:
     def is_due(self) -> bool:
         """Whether it is time to flush: at once after the first record, then at intervals that grow with the run."""
         now = time.monotonic()
-        pause = max(_PAUSE, _SHARE * (now - self._began), _TOLL * self._took)
+        pause = min(max(_PAUSE, _SHARE * (now - self._began), _TOLL * self._took), _LONGEST)
         return bool(self._pending) and (self._number == 0 or now - self._flushed >= pause)
 
     def flush(self, finals: Mapping[str, float]) -> None:
@@ -122,7 +125,8 @@ class Journal:
             self._pending = []
         self._run.replace_trials(self._trial_id, self._trial(finals))
         self._flushed = time.monotonic()
-        self._took = self._flushed - started
+        # The first one loads libraries, and says little of the next.
+        self._took = self._flushed - started if self._number > 1 else 0.0
 
     def close(self) -> None:
         """Let others write under this name."""
