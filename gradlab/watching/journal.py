@@ -61,7 +61,7 @@ class Journal:
     def __init__(
         self, run: WatchedRun, trial_id: str, claim: ExitStack, facts: Mapping[str, Any], model: nn.Module
     ) -> None:
-        self._run, self._trial_id, self._claim = run, trial_id, claim
+        self._run, self.trial_id, self._claim = run, trial_id, claim
         self.facts = dict(facts)
         self._parameters = trainable_parameters(model)
         self._prints = {name: weight_print(all_weights(layer)).item() for name, layer in layers_of(model).items()}
@@ -114,19 +114,27 @@ class Journal:
         started = time.monotonic()
         broken = (record.step for record in self._pending if _is_broken(record))
         self._diverged = next(broken, None) if self._diverged is None else self._diverged
-        histories = [_history(self._trial_id, records) for records in _alike(self._pending)]
+        histories = [_history(self.trial_id, records) for records in _alike(self._pending)]
         if histories:
-            self._run.write_rows(self._trial_id, self._number, steps_table(histories), layers_table(histories))
+            self._run.write_rows(self.trial_id, self._number, steps_table(histories), layers_table(histories))
             if self._number == 0 and self._first is not None:
                 names = [info.name for info in self._first.layers if info.kind == LAYER]
                 prints = [self._prints[name] for name in names]
-                self._run.update_info({"weight_prints": {self._trial_id: prints}})
+                self.tell({"weight_prints": {self.trial_id: prints}})
             self._number += 1
             self._pending = []
-        self._run.replace_trials(self._trial_id, self._trial(finals))
+        self._run.replace_trials(self.trial_id, self._trial(finals))
         self._flushed = time.monotonic()
         # The first one loads libraries, and says little of the next.
         self._took = self._flushed - started if self._number > 1 else 0.0
+
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the run's `run.json`.
+
+        Raises:
+            MachineError: the machine said no.
+        """
+        self._run.update_info(facts)
 
     def close(self) -> None:
         """Let others write under this name."""
@@ -136,7 +144,7 @@ class Journal:
         ends = [record for record in (self._first, self._last) if record is not None]
         if len(ends) == 2 and (ends[0] is ends[1] or ends[0].layers != ends[1].layers):
             ends = ends[:1]
-        seen = _history(self._trial_id, ends) if ends else TrialHistory(self._trial_id)
+        seen = _history(self.trial_id, ends) if ends else TrialHistory(self.trial_id)
         seen = replace(
             seen,
             finals={f"final_{name}": value for name, value in finals.items()},
@@ -145,7 +153,7 @@ class Journal:
             never_zero=self._never_zero,
         )
         row = {
-            "trial_id": self._trial_id,
+            "trial_id": self.trial_id,
             "run": self._run.path.name,
             **self.facts,
             **measured_columns(seen, Diagnosis()),

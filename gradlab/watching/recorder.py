@@ -24,7 +24,6 @@ from gradlab.errors import GradlabError, UsageError
 from gradlab.provenance import provenance, recording_cost
 from gradlab.store.watched import WatchedRun
 from gradlab.watching.facts import checked_settings, optimizer_facts, trial_identity
-from gradlab.watching.hooks import Aside
 from gradlab.watching.journal import Journal, Record
 from gradlab.watching.parts import unwatched
 from gradlab.watching.step import Observer
@@ -72,7 +71,17 @@ def watch(
         UsageError: arguments that make no sense, or something else in the place of `out`.
         MachineError: the directory can't be written.
     """
-    return Recorder(model, optimizer, every, Path(out), seed, settings, scaler, batch_dim, fresh, first_step)
+    _check(model, optimizer, scaler)
+    every = _whole("every", every, at_least=1)
+    first_step, batch_dim = _whole("first_step", first_step), _whole("batch_dim", batch_dim)
+    seed = torch.initial_seed() % 2**63 if seed is None else _whole("seed", seed)
+    facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
+    facts |= {"first_step": first_step} if first_step else {}
+    observer, path = Observer(model, batch_dim, scaler), Path(out)
+    trial_id = trial_identity(observer.inner, facts)
+    run = WatchedRun.open(path, _config(path, observer.inner, every), _info(path, observer.inner))
+    claim = run.claim(trial_id, fresh or first_step > 0)
+    return Recorder(optimizer, observer, Journal(run, trial_id, claim, facts, observer.inner), every, first_step)
 
 
 class Recorder:
@@ -85,46 +94,21 @@ class Recorder:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        every: int,
-        out: Path,
-        seed: int | None,
-        settings: Mapping[str, Any] | None,
-        scaler: torch.amp.GradScaler | None,
-        batch_dim: int,
-        fresh: bool,
-        first_step: int,
+        self, optimizer: torch.optim.Optimizer, observer: Observer, journal: Journal, every: int, first_step: int
     ) -> None:
-        _check(model, optimizer, scaler)
-        every = _whole("every", every, at_least=1)
-        first_step, batch_dim = _whole("first_step", first_step), _whole("batch_dim", batch_dim)
-        seed = torch.initial_seed() % 2**63 if seed is None else _whole("seed", seed)
-        self.step = first_step
-        self.notes: list[str] = []
-        self._every, self._optimizer = every, optimizer
-        self._aside, self._began = Aside(), time.perf_counter()
-        self._observer = Observer(model, self._aside, batch_dim, scaler)
-        self._batch_size_is_told = "batch_size" in (settings or {})
-        inner = self._observer.inner
-        facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
-        facts |= {"first_step": first_step} if first_step else {}
-        self.trial_id = trial_identity(inner, facts)
-        self._run = WatchedRun.open(out, _config(out, inner, every), _info(out, inner))
-        claim = self._run.claim(self.trial_id, fresh or first_step > 0)
-        self._journal = Journal(self._run, self.trial_id, claim, facts, inner)
+        self.step, self.trial_id, self.notes = first_step, journal.trial_id, unwatched(observer.inner)
+        self._optimizer, self._observer, self._journal, self._every = optimizer, observer, journal, every
+        self._aside, self._began = observer.aside, time.perf_counter()
         self._logged: dict[str, Number] = {}
         self._finals: dict[str, Number] = {}
         self._closed = self._warned = False
-        self.notes += unwatched(inner)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
         self._at_exit = _closing(self)
         if self.step % every == 0:
-            self._observer.begin()
+            observer.begin()
 
     def log(
         self,
@@ -163,7 +147,7 @@ class Recorder:
         if self._logged:
             self._journal.amend(self.step, _numbers(self._logged))
         self._aside.do(self._flush)
-        self._aside.do(self._run.update_info, {"end": _now()})
+        self._aside.do(self._journal.tell, {"end": _now()})
         self._journal.close()
         self._warn_of_failure()
 
@@ -211,15 +195,14 @@ class Recorder:
         self._journal.add(Record(self.step, made.layers, made.rows, {**made.values, **_numbers(self._logged)}))
         self._logged = {}
         self.notes += [note for note in made.notes if note not in self.notes]
-        if not self._batch_size_is_told:
-            self._journal.facts["batch_size"] = made.examples
+        self._journal.facts.setdefault("batch_size", made.examples)
 
     def _flush(self) -> None:
         self._journal.facts["steps"] = self.step
         self._journal.flush(_numbers(self._finals))
         training = time.perf_counter() - self._began - self._aside.seconds
         cost = recording_cost(training, self._aside.seconds)
-        self._run.update_info({"notes": {self.trial_id: self.notes}, "recording": {self.trial_id: cost}})
+        self._journal.tell({"notes": {self.trial_id: self.notes}, "recording": {self.trial_id: cost}})
 
     def _warn_of_failure(self) -> None:
         if self._aside.failure is not None and not self._warned:

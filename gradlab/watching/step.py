@@ -58,8 +58,9 @@ class Observer:
         scaler: the training's GradScaler; one that calls the optimizer's step is found without.
     """
 
-    def __init__(self, model: nn.Module, aside: Aside, batch_dim: int, scaler: torch.amp.GradScaler | None) -> None:
+    def __init__(self, model: nn.Module, batch_dim: int, scaler: torch.amp.GradScaler | None) -> None:
         inner = getattr(model, "_orig_mod", model)
+        self.aside = aside = Aside()
         self.inner: nn.Module = inner
         self._batch_dim, self._scaler = batch_dim, scaler
         self._cycles = Cycles(list(inner.parameters()))
