@@ -108,6 +108,18 @@ def test_bfloat16_measures_all_of_a_layer(tmp_path: Path) -> None:
     follow(network().bfloat16(), inputs, scaled(1.0), PARTS, tmp_path / "run", examples=8, tolerance=0.05)
 
 
+def test_autocast(tmp_path: Path) -> None:
+    """The twin's float64 is left alone by autocast, so bfloat16 is compared with the truth."""
+
+    def loss(model: nn.Module, own: Any) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = model(own[0])
+        assert output.dtype == (torch.bfloat16 if own[0].dtype == torch.float32 else torch.float64)
+        return output.to(own[0].dtype).square().mean(1).mean()  # type: ignore[no-any-return]
+
+    follow(network(), batch(), loss, PARTS, tmp_path / "run", examples=8, tolerance=0.05)
+
+
 def test_large_tensors_keep_their_digits(tmp_path: Path) -> None:
     """A million equal squares: added up one by one in float32 they would lose the fourth digit."""
     model = nn.Sequential(nn.Linear(1000, 1100, bias=False), nn.Linear(1100, 1, bias=False))

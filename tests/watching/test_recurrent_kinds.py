@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,19 @@ def test_the_profile_of_a_trial_is_along_time(tmp_path: Path) -> None:
     first, last = (by_key(tmp_path / "run", 0)["time", "recurrent", t]["delta_rms"] for t in (1, TIMES))
     assert trial(tmp_path / "run")["gradient_ratio"] == pytest.approx(first / last, rel=1e-9)
     assert trial(tmp_path / "run")["gradient_decay"] == pytest.approx((first / last) ** (1 / (TIMES - 1)), rel=1e-9)
+
+
+def test_dropout_between_layers_leaves_no_rows_along_time(tmp_path: Path) -> None:
+    """It can't be drawn again; the notes say so, and the layers have their rows."""
+    model = Reader(KINDS["LSTM"](num_layers=2, dropout=0.5), "last")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradlab.watch(model, optimizer, out=tmp_path / "run", seed=0) as recorder:
+        loss(model, (torch.randn(EXAMPLES, TIMES, FEATURES), torch.arange(EXAMPLES) % CLASSES)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert set(by_key(tmp_path / "run", 0)) == {("layer", "recurrent", 1), ("layer", "head", 2)}
+    (note,) = recorder.notes
+    assert note.startswith("recurrent: no rows along time")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["notes"] == {recorder.trial_id: [note]}
 
 
 class Loop(nn.Module):

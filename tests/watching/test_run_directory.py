@@ -158,7 +158,7 @@ def test_a_killed_training_keeps_its_records(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(out)], env=environment())  # noqa: S603
     try:
         deadline = time.monotonic() + 60
-        while len(list(out.glob("layers/[!.]*.parquet"))) < 2:
+        while len(list(out.glob("steps/[!.]*.parquet"))) < 2:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -134,6 +134,9 @@ def test_checkpointing(reentrant: bool, tmp_path: Path) -> None:
     found = layers(tmp_path / "run", 0)
     assert set(found["name"]) == {"first", "inner.0", "inner.3", "head"}
     assert found["weight_grad_norm"].gt(0).all()
+    inside = found["name"].str.startswith("inner")
+    assert found[~inside]["delta_rms"].gt(0).all()
+    assert found[inside]["delta_rms"].notna().all() != reentrant
 
 
 @pytest.mark.parametrize("mode", ["eval", "no_grad", "inference_mode", "with gradients"])
