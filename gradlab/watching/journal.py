@@ -34,6 +34,9 @@ _TOLL = 100.0
 _LONGEST = 300.0
 """Seconds between two flushes at most, however long the training: what waits is lost where the process is killed."""
 
+_MOST = 20_000
+"""Rows that wait for a flush at most, some 25 MB, however short the steps."""
+
 STATISTICS = tuple(name for name in LAYERS if LAYERS[name] == pa.float64() or name in {"dead_units", "non_finite"})
 STATISTICS += ("zero_gradient_units",)
 
@@ -68,6 +71,7 @@ class Journal:
         activations = [activation_of(module) for module in model.modules() if isinstance(module, ACTIVATION_MODULES)]
         self._never_zero = all(activation.zero_derivative is None for activation in activations)
         self._pending: list[Record] = []
+        self._rows = 0
         self._first: Record | None = None
         self._last: Record | None = None
         self._diverged: int | None = None
@@ -78,6 +82,7 @@ class Journal:
     def add(self, record: Record) -> None:
         """Take a record; it is written with the next flush."""
         self._pending.append(record)
+        self._rows += len(record.rows)
         if record.layers:
             self._first = self._first or record
             self._last = record
@@ -97,10 +102,11 @@ class Journal:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to flush: at once after the first record, then at intervals that grow with the run."""
+        """Whether it is time to flush: at once after the first record, then at intervals, or when many rows wait."""
         now = time.monotonic()
         pause = min(max(_PAUSE, _SHARE * (now - self._began), _TOLL * self._took), _LONGEST)
-        return bool(self._pending) and (self._number == 0 or now - self._flushed >= pause)
+        at_once = self._number == 0 or self._rows >= _MOST
+        return bool(self._pending) and (at_once or now - self._flushed >= pause)
 
     def flush(self, finals: Mapping[str, float]) -> None:
         """Write what is pending, and the trial as it stands.
@@ -122,7 +128,7 @@ class Journal:
                 prints = [self._prints[name] for name in names]
                 self.tell({"weight_prints": {self.trial_id: prints}})
             self._number += 1
-            self._pending = []
+            self._pending, self._rows = [], 0
         self._run.replace_trials(self.trial_id, self._trial(finals))
         self._flushed = time.monotonic()
         # The first one loads libraries, and says little of the next.

@@ -55,9 +55,9 @@ def test_nothing_is_read_from_an_accelerator_before_the_transfer(
     observer = Observer(model, 0, None)
     observer.begin()
     model(x).sum().backward()
-    observer.aside.do(observer.before_update)
+    observer.before_update()
     optimizer.step()
-    observer.aside.do(observer.after_update)
+    observer.after_update()
     assert observer.aside.failure is None
     layers = [row.values for row in transferred if row.info.kind == "layer"]
     assert len(layers) == len(observer.layers)
