@@ -26,4 +26,5 @@ def test_rows_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rows_of_a_record = waiting[0]
     assert 0 < rows_of_a_record < 40
     assert 40 <= max(waiting) < 40 + rows_of_a_record
-    assert len(list((tmp_path / "run" / "layers").glob("*.parquet"))) >= 60 * rows_of_a_record // (40 + rows_of_a_record)
+    files = len(list((tmp_path / "run" / "layers").glob("*.parquet")))
+    assert files >= 60 * rows_of_a_record // (40 + rows_of_a_record)
