@@ -47,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(1)
     told, page = Console(stderr=True), Console(width=PAGE)
     rounds, share = (1, 10) if options.quick else (options.rounds, 1)
-    cases = [replace(CASES[name], steps=max(10, CASES[name].steps // share)) for name in options.models]
+    cases = [replace(CASES[name], steps=max(11, CASES[name].steps // share)) for name in options.models]
     page.print(
         f"gradlab {__version__}, torch {torch.__version__}, {processor_name()}, {os.cpu_count()} cores, one thread; "
         f"medians of {rounds} rounds\n",

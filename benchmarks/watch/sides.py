@@ -28,6 +28,9 @@ class Watcher:
     close: Callable[[], None] = nothing
 
 
+EVERY = 10
+"""Steps between records, where not every step is recorded."""
+
 Start = Callable[[nn.Module, torch.optim.Optimizer, Path], Watcher]
 """Model, its optimizer and an empty folder -> who watches from now on."""
 
@@ -83,9 +86,9 @@ NOBODY, AGAIN, GRADLAB, GRADLAB_ALWAYS = "nobody", "nobody, again", "gradlab, ev
 SIDES: Mapping[str, Start] = {
     NOBODY: nobody,
     AGAIN: nobody,
-    GRADLAB: by_gradlab(10),
+    GRADLAB: by_gradlab(EVERY),
     GRADLAB_ALWAYS: by_gradlab(1),
-    "by hand, every=10": by_hand(10),
-    "histograms, every=10": by_histograms(10),
+    "by hand, every=10": by_hand(EVERY),
+    "histograms, every=10": by_histograms(EVERY),
 }
 """By their names in the tables. The first is what the others are set against, the second says how far times scatter."""

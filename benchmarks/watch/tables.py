@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.watch.memory import Memory
 from benchmarks.watch.models import Case
-from benchmarks.watch.sides import NOBODY
+from benchmarks.watch.sides import GRADLAB_ALWAYS, NOBODY
 from benchmarks.watch.training import Spent
 
 MILLI, MICRO = 1e3, 1e6
@@ -22,30 +23,31 @@ Round = Mapping[str, Spent]
 
 def print_costs(console: Console, costs: Sequence[tuple[Case, str, Sequence[Round]]]) -> None:
     """What each side adds to the steps of a training, with all that it writes in the meantime."""
-    table = _table(
+    headers = (
         "model",
         "optimizer",
         "step ms",
         "watched by",
-        "adds",
+        "records add",
         "lowest",
         "highest",
-        "by the wall",
-        "opening ms",
-        "closing ms",
+        "against nobody",
+        "wall",
     )
+    table = _table(*headers, "opening ms", "closing ms")
     for case, optimizer, rounds in costs:
-        step = statistics.median(one[NOBODY].steps.processor for one in rounds) / case.steps
+        step = statistics.median(one[NOBODY].steps().processor for one in rounds) / case.steps
         for side in list(rounds[0])[1:]:
-            added = [_added(one, side, lambda spent: spent.steps.processor) for one in rounds]
-            by_wall = [_added(one, side, lambda spent: spent.steps.wall) for one in rounds]
+            added = [one[side].records() for one in rounds]
+            cells = [statistics.median(added), min(added), max(added)] if side != GRADLAB_ALWAYS else [math.nan] * 3
+            cells.append(_added(rounds, side, lambda spent: spent.steps().processor))
+            cells.append(_added(rounds, side, lambda spent: spent.steps().wall))
             table.add_row(
                 case.name,
                 optimizer,
                 f"{MILLI * step:.1f}",
                 side,
-                *(f"{100 * share:.1f} %" for share in (statistics.median(added), min(added), max(added))),
-                f"{100 * statistics.median(by_wall):.1f} %",
+                *("" if math.isnan(share) else f"{100 * share:.1f} %" for share in cells),
                 f"{MILLI * statistics.median(one[side].opening.wall for one in rounds):.0f}",
                 f"{MILLI * statistics.median(one[side].closing.wall for one in rounds):.0f}",
             )
@@ -62,8 +64,9 @@ def print_memory(console: Console, memories: Sequence[tuple[str, str, int, Memor
     console.print(table)
 
 
-def _added(one: Round, side: str, seconds: Callable[[Spent], float]) -> float:
-    return seconds(one[side]) / seconds(one[NOBODY]) - 1
+def _added(rounds: Sequence[Round], side: str, seconds: Callable[[Spent], float]) -> float:
+    """How much longer a side takes than nobody in the same round, the median of all rounds."""
+    return statistics.median(seconds(one[side]) / seconds(one[NOBODY]) - 1 for one in rounds)
 
 
 def _table(*headers: str) -> Table:

@@ -14,7 +14,8 @@ from benchmarks.watch.models import CASES, MLP, Case, ResNet, Transformer, image
 from benchmarks.watch.sides import AGAIN, GRADLAB, GRADLAB_ALWAYS, NOBODY, SIDES
 from benchmarks.watch.small import unrecorded_step
 from benchmarks.watch.tables import print_costs, print_memory
-from benchmarks.watch.training import train
+from benchmarks.watch.training import Spent, train
+from benchmarks.yardstick import Seconds
 
 BY_HAND = "by hand, every=10"
 
@@ -94,12 +95,20 @@ def test_the_big_models_are_what_they_are_called() -> None:
 def test_costs_are_measured_and_drawn() -> None:
     case = replace(MLP, steps=3)
     rounds = compared(case, "sgd", 2, (NOBODY, AGAIN, GRADLAB))
-    assert all(0 < spent.steps.processor < 10 for one in rounds for spent in one.values())
+    assert all(0 < spent.steps().processor < 10 for one in rounds for spent in one.values())
     bare, _ = unrecorded_step(1)
     assert bare > 0
     page = Console(width=200, record=True)
     print_costs(page, [(case, "sgd", rounds)])
     assert page.export_text().count("MLP") == 2
+
+
+def test_the_share_of_records_does_not_depend_on_how_fast_the_machine_is() -> None:
+    # Steps of 2 s at first and of 4 s later; a record takes as long as one of them, and a tenth of that the step before.
+    pace = [2.0] * 11 + [4.0] * 10
+    factors = [50.0] + ([1.0] * 8 + [1.1, 2.0]) * 2
+    laps = tuple(Seconds(one * factor, 0) for one, factor in zip(pace, factors, strict=True))
+    assert Spent(Seconds(0, 0), laps, Seconds(0, 0)).records() == pytest.approx(0.11)
 
 
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
