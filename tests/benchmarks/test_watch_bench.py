@@ -104,7 +104,7 @@ def test_costs_are_measured_and_drawn() -> None:
 
 
 def test_the_share_of_records_does_not_depend_on_how_fast_the_machine_is() -> None:
-    # Steps of 2 s at first and of 4 s later; a record takes as long as one of them, and a tenth of that the step before.
+    # Steps of 2 s at first, of 4 s later; a record takes as long as one of them, and a tenth of that the step before.
     pace = [2.0] * 11 + [4.0] * 10
     factors = [50.0] + ([1.0] * 8 + [1.1, 2.0]) * 2
     laps = tuple(Seconds(one * factor, 0) for one, factor in zip(pace, factors, strict=True))
