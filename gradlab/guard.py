@@ -21,8 +21,8 @@ from gradlab.analysis.gate.matching import matches, seeds_pair_up
 from gradlab.analysis.gate.outcome import Outcome
 from gradlab.config.schema import MIN_CHECK_SEEDS, Check
 from gradlab.engine.draws import weight_print
-from gradlab.engine.first_step import DataLoss, FirstStep, forked_streams, measure_first_step
-from gradlab.engine.modules import tensors_in
+from gradlab.engine.modules.first_step import DataLoss, FirstStep, forked_streams, measure_first_step
+from gradlab.engine.modules.layers import tensors_in
 from gradlab.errors import BaselineError, GradlabError, UsageError
 from gradlab.observe import compared
 from gradlab.report.gate.console import report_text

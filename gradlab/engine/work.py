@@ -11,10 +11,10 @@ import torch
 from gradlab.config.sweep import Trial
 from gradlab.engine.activations import Activation, load_activation
 from gradlab.engine.alignment import settle
-from gradlab.engine.building import build_model
-from gradlab.engine.custom_stack import train_custom_stack
 from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
+from gradlab.engine.modules.building import build_model
+from gradlab.engine.modules.stack_training import train_custom_stack
 from gradlab.engine.prediction import forecast
 from gradlab.engine.stacks import Part, Stack
 from gradlab.engine.tasks import SEQUENCE_FAMILIES, Task, make_task, reading

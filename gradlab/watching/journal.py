@@ -16,8 +16,8 @@ from torch import nn
 from gradlab.config.schema import Diagnosis
 from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LAYER, LayerInfo, TrialHistory
-from gradlab.engine.module_statistics import trainable_parameters
-from gradlab.engine.modules import ACTIVATION_MODULES, activation_of, all_weights, layers_of
+from gradlab.engine.modules.layers import ACTIVATION_MODULES, activation_of, all_weights, layers_of
+from gradlab.engine.modules.statistics import trainable_parameters
 from gradlab.store.tables import LAYERS, STEPS, TRIALS, column_type, schema
 from gradlab.store.watched import WatchedRun
 from gradlab.tabulate import layers_table, measured_columns, steps_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradlab.engine.modules import layers_of, parts_of_layers
+from gradlab.engine.modules.layers import layers_of, parts_of_layers
 
 
 def norms_of(model: nn.Module) -> dict[str, nn.Module]:

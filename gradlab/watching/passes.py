@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.engine.activations import Activation
-from gradlab.engine.modules import (
+from gradlab.engine.modules.layers import (
     ACTIVATION_MODULES,
     Call,
     activation_of,

@@ -19,7 +19,7 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from gradlab.engine.modules import layers_of
+from gradlab.engine.modules.layers import layers_of
 from gradlab.errors import GradlabError, UsageError
 from gradlab.provenance import provenance, recording_cost
 from gradlab.store.watched import WatchedRun

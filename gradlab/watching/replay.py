@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.engine.first_step import forked_streams
-from gradlab.engine.modules import copied, tensors_in
+from gradlab.engine.modules.first_step import forked_streams
+from gradlab.engine.modules.layers import copied, tensors_in
 from gradlab.watching.cycles import Cycles
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.passes import Passes

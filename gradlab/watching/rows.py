@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.rnn import RNNCellBase
 
 from gradlab.engine.history import LAYER, NORM, TIME, LayerInfo
-from gradlab.engine.modules import biases_of, copied, last_states, weights_of
-from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
+from gradlab.engine.modules.layers import biases_of, copied, last_states, weights_of
+from gradlab.engine.recurrence.along_time import TimeSeries, Unsupported, along_time
 from gradlab.watching.gradients import GradientSeen
 from gradlab.watching.norms import norm, plain, total
 from gradlab.watching.sights import Pass, Sight

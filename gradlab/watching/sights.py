@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from gradlab.engine.activations import Activation
-from gradlab.engine.modules import Call
+from gradlab.engine.modules.layers import Call
 
 
 @dataclass

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from gradlab.config.choices import INITS
 from gradlab.config.sweep import Trial
-from gradlab.engine.building import build_model
-from gradlab.engine.custom import train_custom
 from gradlab.engine.history import TrialHistory
+from gradlab.engine.modules.building import build_model
+from gradlab.engine.modules.training import train_custom
 from gradlab.engine.tasks import Task, make_task
 from tests.oracles.samples import one_trial
 

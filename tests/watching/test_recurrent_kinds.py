@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import gradlab
-from gradlab.engine.module_statistics import float64_twin, gradient_statistics, unit_statistics
+from gradlab.engine.modules.statistics import float64_twin, gradient_statistics, unit_statistics
 from tests.watching.recorded import assert_close, by_key, follow, trial
 from tests.watching.twin import Part, of_module
 from tests.watching.unrolled import along_time

@@ -11,7 +11,7 @@ from gradlab.config.choices import Choice
 from gradlab.config.schema import Model
 from gradlab.engine.activations import Elementwise
 from gradlab.engine.initialise import draw_bias, draw_weight
-from gradlab.engine.modules import Composite
+from gradlab.engine.modules.layers import Composite
 
 FEED_FORWARD = 4
 """Hidden units of a block's feed-forward part, in widths."""

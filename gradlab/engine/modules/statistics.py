@@ -13,8 +13,17 @@ from torch import Tensor, nn
 from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LayerInfo
 from gradlab.engine.measure import scaled_norm
-from gradlab.engine.modules import LayerUse, all_weights, biases_of, copied, last_states, layers_of, watched, weights_of
-from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
+from gradlab.engine.modules.layers import (
+    LayerUse,
+    all_weights,
+    biases_of,
+    copied,
+    last_states,
+    layers_of,
+    watched,
+    weights_of,
+)
+from gradlab.engine.recurrence.along_time import TimeSeries, Unsupported, along_time
 
 Rows: TypeAlias = dict[str, dict[str, float]]
 """Layer name -> statistic -> value, in the order in which the forward pass first uses the layers."""

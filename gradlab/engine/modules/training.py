@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
-from gradlab.engine.building import build_model, misfit
 from gradlab.engine.history import TrialHistory
-from gradlab.engine.module_record import ModuleRecord
-from gradlab.engine.modules import as_outputs, copied
+from gradlab.engine.modules.building import build_model, misfit
+from gradlab.engine.modules.layers import as_outputs, copied
+from gradlab.engine.modules.record import ModuleRecord
 from gradlab.engine.optimizers import module_optimizer
 from gradlab.engine.tasks import Task, example_losses
 from gradlab.errors import SettingError

@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.families.making import make_network
-from gradlab.engine.modules import as_outputs, copied, watched
+from gradlab.engine.modules.layers import as_outputs, copied, watched
 from gradlab.engine.tasks import Task
 from gradlab.engine.user_code import RAISED, defined_at, describe, load_function
 from gradlab.errors import SettingError

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from gradlab.engine.alignment import padded
-from gradlab.engine.modules import as_outputs, copied
+from gradlab.engine.modules.layers import as_outputs, copied
 from gradlab.engine.tasks import example_losses
 
 Group = TypeVar("Group")

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
 from gradlab.engine.batches import is_recorded, minibatches
-from gradlab.engine.building import build_model, factory_place, misfit
-from gradlab.engine.custom import train_module
 from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
-from gradlab.engine.module_record import ModuleRecord
-from gradlab.engine.module_stack import ModuleStack
-from gradlab.engine.modules import copied
+from gradlab.engine.modules.building import build_model, factory_place, misfit
+from gradlab.engine.modules.layers import copied
+from gradlab.engine.modules.record import ModuleRecord
+from gradlab.engine.modules.stack import ModuleStack
+from gradlab.engine.modules.stackable import NotStackableError, Stacking, bits_digest, examine
+from gradlab.engine.modules.training import train_module
 from gradlab.engine.optimizers import StackOptimizer, group_key
-from gradlab.engine.stackable import NotStackableError, Stacking, bits_digest, examine
 from gradlab.engine.stacks import STACK_BYTES, STACK_ELEMENTS
 from gradlab.engine.tasks import Task
 from gradlab.engine.user_code import RAISED

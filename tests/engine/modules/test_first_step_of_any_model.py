@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlab.engine.first_step import FirstStep, measure_first_step
+from gradlab.engine.modules.first_step import FirstStep, measure_first_step
 from gradlab.errors import UsageError
 
 

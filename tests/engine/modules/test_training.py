@@ -14,17 +14,17 @@ from torch import nn
 
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
-from gradlab.engine.building import build_model
-from gradlab.engine.custom import train_custom
-from gradlab.engine.custom_stack import train_custom_stack
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.initialise import draw_weights
+from gradlab.engine.modules.building import build_model
+from gradlab.engine.modules.stack_training import train_custom_stack
+from gradlab.engine.modules.training import train_custom
 from gradlab.engine.stacks import Part, Stack
 from gradlab.engine.tasks import Task, example_losses
 from gradlab.engine.work import Workshop
 from gradlab.errors import SettingError
-from tests.engine import custom_models
 from tests.engine.comparison import COUNTS, as_task
+from tests.engine.modules import custom_models
 from tests.engine.stacking import alone, bit_differences, same_bits
 from tests.oracles import plain
 from tests.oracles.samples import one_trial, random_data

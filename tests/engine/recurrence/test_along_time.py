@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gradlab.engine.recurrence import TimeSeries, Unsupported, along_time
+from gradlab.engine.recurrence.along_time import TimeSeries, Unsupported, along_time
 
 CELLS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "tanh": (nn.RNN, nn.RNNCell),

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradlab.engine.building import build_model
-from gradlab.engine.custom import train_custom
-from gradlab.engine.first_step import FirstStep, measure_first_step
+from gradlab.engine.modules.building import build_model
+from gradlab.engine.modules.first_step import FirstStep, measure_first_step
+from gradlab.engine.modules.training import train_custom
 from gradlab.engine.tasks import Task
 from tests.engine.comparison import as_task
 from tests.oracles import plain

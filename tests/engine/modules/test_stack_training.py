@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from gradlab.config.sweep import Trial
-from gradlab.engine.building import build_model
-from gradlab.engine.custom import train_custom
-from gradlab.engine.custom_stack import train_custom_stack
 from gradlab.engine.history import TrialHistory
-from gradlab.engine.stackable import NotStackableError, Stacking, examine
+from gradlab.engine.modules.building import build_model
+from gradlab.engine.modules.stack_training import train_custom_stack
+from gradlab.engine.modules.stackable import NotStackableError, Stacking, examine
+from gradlab.engine.modules.training import train_custom
 from gradlab.engine.tasks import Task, example_losses
-from tests.engine import stack_models
 from tests.engine.comparison import as_task
+from tests.engine.modules import stack_models
 from tests.engine.stacking import bit_differences, same_bits
 from tests.oracles import plain
 from tests.oracles.samples import one_trial, random_data
@@ -333,7 +333,7 @@ def test_what_breaks_in_a_stack_later_on_is_trained_one_by_one(monkeypatch: pyte
         return loss(*arguments)
 
     expected = [train_custom(trial, TASK, HERE) for trial in trials]
-    monkeypatch.setattr("gradlab.engine.module_stack.example_losses", breaks)
+    monkeypatch.setattr("gradlab.engine.modules.stack.example_losses", breaks)
     for history, one in zip(together(trials), expected, strict=True):
         assert bit_differences(history, one) == []
 
@@ -342,7 +342,7 @@ def test_a_large_group_is_cut_without_any_difference(monkeypatch: pytest.MonkeyP
     trials = [custom("mlp", seed) for seed in range(7)]
     whole = together(trials)
     for elements in (1, 1100 * 4):
-        monkeypatch.setattr("gradlab.engine.custom_stack.STACK_ELEMENTS", elements)
+        monkeypatch.setattr("gradlab.engine.modules.stack_training.STACK_ELEMENTS", elements)
         for history, expected in zip(together(trials), whole, strict=True):
             assert bit_differences(history, expected) == []
 

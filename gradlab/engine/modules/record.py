@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from gradlab.config.sweep import Trial
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS
-from gradlab.engine.module_statistics import (
+from gradlab.engine.modules.layers import as_outputs, copied, watched
+from gradlab.engine.modules.statistics import (
     Loss,
     float64_twin,
     gradient_statistics,
@@ -24,7 +25,6 @@ from gradlab.engine.module_statistics import (
     weight_prints,
     weight_statistics,
 )
-from gradlab.engine.modules import as_outputs, copied, watched
 from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from gradlab.engine.history import LayerInfo
-from gradlab.engine.module_statistics import (
+from gradlab.engine.modules.layers import LayerUse, all_weights, copied, watched, weights_of
+from gradlab.engine.modules.statistics import (
     Rows,
     float64_twin,
     gradient_statistics,
@@ -21,7 +22,6 @@ from gradlab.engine.module_statistics import (
     weight_prints,
     weight_statistics,
 )
-from gradlab.engine.modules import LayerUse, all_weights, copied, watched, weights_of
 from gradlab.errors import UsageError
 
 DataLoss = Callable[[Any, Any], Tensor]

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gradlab.engine.cells import Cell, State
-from gradlab.engine.signals import Signal, common_exponent, norm_of, total
+from gradlab.engine.recurrence.cells import Cell, State
+from gradlab.engine.recurrence.signals import Signal, common_exponent, norm_of, total
 
 Row: TypeAlias = dict[str, float]
 Signals: TypeAlias = Sequence[Signal | None]

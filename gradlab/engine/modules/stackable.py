@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradlab.engine.footprint import Footprint
-from gradlab.engine.module_stack import ModuleStack
-from gradlab.engine.module_state import UnclearStateError, state_digest
-from gradlab.engine.modules import as_outputs, copied
+from gradlab.engine.modules.footprint import Footprint
+from gradlab.engine.modules.layers import as_outputs, copied
+from gradlab.engine.modules.stack import ModuleStack
+from gradlab.engine.modules.state import UnclearStateError, state_digest
 from gradlab.engine.tasks import example_losses
 from gradlab.engine.user_code import RAISED, describe
 

@@ -1,0 +1,1 @@
+"""Gradients along time, through recurrent modules."""
