@@ -15,6 +15,7 @@ from gradlab.engine.history import LayerInfo
 from gradlab.engine.modules.layers import LayerUse, all_weights, copied, watched, weights_of
 from gradlab.engine.modules.statistics import (
     Rows,
+    copy_of,
     float64_twin,
     gradient_statistics,
     trainable_parameters,
@@ -68,7 +69,7 @@ def measure_first_step(model: nn.Module, inputs: Any, targets: Any, loss: DataLo
         raise UsageError(f"lazy layers have no weights yet ({', '.join(lazy[:3])}); give them their sizes")
     batch = (inputs, targets, loss)
     with forked_streams():
-        uses, value = _run_as_it_is(copied(model), batch)
+        uses, value = _run_as_it_is(copied(model), copy_of(batch))
         own_gradients = _weight_gradients(uses, value)
     with forked_streams():
         twin, exact = float64_twin(model, batch, _loss)

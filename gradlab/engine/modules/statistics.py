@@ -35,24 +35,27 @@ Loss: TypeAlias = Callable[[nn.Module, Any], Tensor]
 def float64_twin(model: nn.Module, batch: Any, loss: Loss) -> tuple[nn.Module, Any]:
     """A copy of `model` in float64 and a batch to match; in their own precision where they can't run in float64."""
     try:
-        twin, exact = copied(model).double(), in_float64(batch)
+        twin = copied(model).double()
         with torch.random.fork_rng(devices=[]):
-            loss(copied(twin), exact)
+            loss(copied(twin), copy_of(batch, torch.float64))
     except (RuntimeError, TypeError, ValueError):
-        return copied(model), batch
-    return twin, exact
+        return copied(model), copy_of(batch)
+    return twin, copy_of(batch, torch.float64)
 
 
-def in_float64(value: Any) -> Any:
-    """Tensors of real numbers in float64, in modules, tuples, lists and mappings, too; the rest as it is."""
+def copy_of(value: Any, dtype: torch.dtype | None = None) -> Any:
+    """A batch whose tensors can be worked on in place: copies, those of real numbers in `dtype` if one is given.
+
+    Tensors are found in tuples, lists and mappings; modules (a loss with weights of its own) are copied, too.
+    """
     if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
+        return value.to(dtype, copy=True) if dtype is not None and value.is_floating_point() else value.clone()
     if isinstance(value, nn.Module):
-        return copied(value).double()
+        return copied(value) if dtype is None else copied(value).to(dtype)
     if isinstance(value, Mapping):
-        return {key: in_float64(one) for key, one in value.items()}
+        return {key: copy_of(one, dtype) for key, one in value.items()}
     if isinstance(value, tuple | list):
-        return getattr(value, "_make", type(value))(map(in_float64, value))
+        return getattr(value, "_make", type(value))(copy_of(one, dtype) for one in value)
     return value
 
 

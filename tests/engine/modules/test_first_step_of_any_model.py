@@ -59,6 +59,22 @@ def test_a_loss_that_differentiates_by_itself() -> None:
     assert all(row["weight_grad_norm"] > 0 for row in found.rows.values())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_model_that_works_on_its_input_in_place(dtype: torch.dtype) -> None:
+    """Each pass gets the batch as it was, and so does whoever uses it next."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+
+    class Doubling(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.mul_(2))
+
+    x, y = gaussian(7, 5).to(dtype), torch.arange(7) % 3
+    found = measure(Doubling(*plain), x, y).rows
+    assert torch.equal(x, gaussian(7, 5).to(dtype))
+    assert found == measure(plain, 2 * x, y).rows
+
+
 def test_a_model_that_insists_on_float32_is_measured_in_float32() -> None:
     class Insists(nn.Module):
         def __init__(self) -> None:
