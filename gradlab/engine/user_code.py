@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -45,9 +46,15 @@ def load_function(setting: str, reference: str, directory: Path) -> Callable[...
         raise SettingError(setting, str(error), reference) from None
     except RAISED as error:
         raise SettingError(setting, f"importing {module_name} failed: {describe(error)}", reference) from error
-    function = getattr(module, function_name, None)
+    if not hasattr(module, function_name):
+        known = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        meant = difflib.get_close_matches(function_name, known, n=1)
+        question = f"; did you mean '{meant[0]}'?" if meant else ""
+        raise SettingError(setting, f"{module_name} has no function '{function_name}'{question}", reference)
+    function = getattr(module, function_name)
     if not callable(function):
-        raise SettingError(setting, f"{module_name} has no function '{function_name}'", reference)
+        kind = type(function).__name__
+        raise SettingError(setting, f"'{function_name}' of {module_name} is no function but of type {kind}", reference)
     return function  # type: ignore[no-any-return]
 
 
