@@ -19,6 +19,7 @@ from gradlab.config.load import LoadedConfig
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
+from gradlab.engine.user_code import digests
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, Problem, SettingError, UsageError
 from gradlab.executors import can_fork, run_here, run_in_workers
@@ -60,13 +61,21 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: how many trials were trained now, how many failed in all, and how many are still missing."""
+    """What came of a run.
+
+    Attributes:
+        trained: trials that were trained now.
+        failed: trials that failed, in all.
+        missing: trials that are still to be trained.
+        changed: files of the user's own that have changed since the trials that were kept were trained.
+    """
 
     directory: RunDirectory
     trained: int
     failed: int
     missing: int
     seconds: float
+    changed: tuple[str, ...] = ()
 
 
 def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -> Outcome:
@@ -87,12 +96,16 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
     extra = extra_columns(config.trials)
     with directory.lock():
         finished = directory.finished_trials()
+        code = digests(_references(config.trials), config.directory)
+        known = directory.read_info().get("code") or {}
+        changed = tuple(file for file, digest in code.items() if finished and known.get(file, digest) != digest)
         parts = _pending(config.trials, shop, directory, finished)
         workers = worker_count(options.workers, device, len(parts))
         listener.begin(len(config.trials), len(finished), len(parts))
         tally = _Tally()
         if parts:
-            directory.write_info(_info(config, directory, device, workers, started))
+            info = _info(config, directory, device, workers, started)
+            directory.write_info(info | {"code": {**code, **known}})
             try:
                 with closing(execute(parts, shop, workers, listener)) as results:
                     for part, histories in results:
@@ -106,7 +119,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
                 _finish_info(directory, tally, len(config.trials) - len(finished))
     failed = tally.failed + sum(status == "failed" for status in finished.values())
     missing = len(config.trials) - len(finished) - tally.trained
-    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock)
+    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, changed)
 
 
 @dataclass
@@ -135,6 +148,12 @@ def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
         return Workshop.prepare(config.trials, config.directory, device)
     except SettingError as error:
         raise ConfigError([Problem(config.place_of(error.setting, error.value), str(error))]) from error
+
+
+def _references(trials: Sequence[Trial]) -> set[str]:
+    """The functions of the user's own that trials name."""
+    named = {reference for trial in trials for reference in (trial.model.factory, trial.data.factory) if reference}
+    return named | {trial.model.activation.name for trial in trials if trial.model.activation.is_function}
 
 
 def choose_device(name: str) -> torch.device:

@@ -95,6 +95,9 @@ def run(
             markup=False,
             soft_wrap=True,
         )
+    if outcome.changed and not quiet:
+        told = f"{', '.join(outcome.changed)} changed since the trials that were kept were trained"
+        typer.echo(f"note: {told}; --fresh starts over", err=True)
     if outcome.failed:
         from gradlab.report.failures import failure_lines
 

@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,13 @@ def load_function(setting: str, reference: str, directory: Path) -> Callable[...
         kind = type(function).__name__
         raise SettingError(setting, f"'{function_name}' of {module_name} is no function but of type {kind}", reference)
     return function  # type: ignore[no-any-return]
+
+
+def digests(references: Iterable[str], directory: Path) -> dict[str, str]:
+    """File of the user's own -> a digest of what it holds, of the files among `references` that can be read."""
+    names = dict.fromkeys(reference.rpartition(":")[0] for reference in references)
+    files = [name for name in names if name.endswith(".py") and (directory / name).is_file()]
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest()[:16] for name in files}
 
 
 @contextmanager

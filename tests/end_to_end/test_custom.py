@@ -339,3 +339,25 @@ def test_a_trial_that_calls_sys_exit_is_a_failed_trial(workers: str, folder: Pat
         True: "failed",
         False: "completed",
     }
+
+
+def test_code_that_changed_since_is_told(folder: Path, tmp_path: Path) -> None:
+    """Trials are known by their settings, not by what a file holds: so kept ones may be of another model."""
+    config = write_config(
+        folder,
+        """
+        data: {name: moons, n_samples: 60}
+        model: {family: custom, factory: "mine.py:noisy"}
+        train: {steps: 2, batch_size: 10}
+        seeds: 1
+        """,
+    )
+    out, mine = tmp_path / "runs", folder / "mine.py"
+    run, told = ("run", config, "--out", out), "mine.py changed since"
+    assert told not in gradlab(*run).stderr
+    assert told not in gradlab(*run).stderr
+    mine.write_text(mine.read_text() + "# another model\n")
+    assert told in gradlab(*run).stderr
+    assert told in gradlab(*run).stderr
+    assert told not in gradlab(*run, "--fresh").stderr
+    assert told not in gradlab(*run).stderr
