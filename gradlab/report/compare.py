@@ -13,7 +13,6 @@ from gradlab.analysis.estimates import GeometricMean, Mean
 from gradlab.analysis.summary import Summary
 from gradlab.report.console import (
     MOST_ROWS,
-    key_columns,
     place_name,
     print_left_out,
     print_losses,
@@ -21,10 +20,10 @@ from gradlab.report.console import (
     print_summary,
     record_name,
     rows_shown,
-    settings_line,
 )
 from gradlab.report.effects import print_effects, words_for
 from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.naming import key_columns, name_column, settings_line
 from gradlab.report.numbers import (
     NOTHING,
     arithmetic,
@@ -132,7 +131,7 @@ def _print_layers(console: Console, comparison: Comparison, see: str) -> None:
     header = "layer /\ntime step" if layered and timed else "time step" if timed else "layer"
     columns = key_columns(summary.keys, [summary.grouping.settings[int(layers.group[row])] for row in shown])
     columns.append(Column(header, [str(layers.layer[row]) for row in shown]))
-    columns.append(Column("name", [layers.name[row] or NOTHING for row in shown], 100, right=False))
+    columns.append(name_column([(int(layers.layer[row]), layers.name[row]) for row in shown], 100, 700))
     columns.append(Column("units", [setting(layers.units[row]) for row in shown], 200))
     for rank, (name, column) in enumerate(layers.estimates.items()):
         means = [column[row] for row in shown]

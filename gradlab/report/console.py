@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -12,16 +11,15 @@ from rich.text import Text
 from gradlab.analysis.group import Group
 from gradlab.analysis.summary import Summary
 from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.naming import key_columns, settings_line
 from gradlab.report.numbers import (
     arithmetic,
-    broken_setting,
     count_of,
     geometric,
     geometric_interval,
     number,
     percent,
     power,
-    setting,
 )
 from gradlab.report.strip import ASCII_BARS, BARS, WIDEST, ZERO, Scale, colour, strip
 from gradlab.store.records import When
@@ -92,16 +90,6 @@ def record_name(summary: Summary) -> str:
     return named.get(summary.when, f"step {summary.when}")
 
 
-def key_columns(keys: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The columns that name rows: some factors of their settings."""
-    columns = []
-    for key in keys:
-        values = [row.get(key) for row in settings]
-        numeric = all(isinstance(value, int | float | None) for value in values)
-        columns.append(Column(key, [*map(setting, values)], right=numeric, narrow=[*map(broken_setting, values)]))
-    return columns
-
-
 def print_sources(console: Console, summary: Summary, runs: Sequence[RunDirectory]) -> None:
     """Say where each run comes from."""
     console.print()
@@ -116,11 +104,6 @@ def place_name(summary: Summary, place: int) -> str:
     """A group by its factors: `depth=30 activation=relu`."""
     settings = summary.grouping.settings[place]
     return settings_line({key: settings[key] for key in summary.keys if key in settings})
-
-
-def settings_line(settings: Mapping[str, Any]) -> str:
-    """Settings in one line."""
-    return " ".join(f"{key}={setting(value)}" for key, value in settings.items())
 
 
 def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: bool) -> list[Column]:

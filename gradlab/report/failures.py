@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gradlab.config.load import LoadedConfig
 from gradlab.config.sweep import Trial
-from gradlab.report.console import settings_line
+from gradlab.report.naming import settings_line
 from gradlab.store.reading import read_trials
 from gradlab.store.rundir import RunDirectory
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -12,13 +11,12 @@ from rich.console import Console
 
 from gradlab.analysis.estimates import GeometricMean
 from gradlab.analysis.layerwise import Estimate, LayerRow, LayerTable
-from gradlab.report.console import settings_line
+from gradlab.report.facts import facts_line, note_lines
 from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.naming import name_column, settings_line
 from gradlab.report.numbers import NOTHING, count_of, geometric, number, percent, setting
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import LAYER
-
-_UNINTERESTING = {"schema_version", "config_digest", "weight_prints"}
 
 _STATISTICS: tuple[tuple[str, str, int], ...] = (
     ("weight_grad_norm", "|grad W|", 100),
@@ -53,9 +51,11 @@ def print_run(
         trial: whether one trial was asked for, which then gets its own facts.
     """
     say(console, f"{run.name}  {run.path}", "bold")
-    facts = {key: value for key, value in run.read_info().items() if key not in _UNINTERESTING and _says(value)}
-    if facts:
-        say(console, "; ".join(f"{key}: {_fact(value)}" for key, value in facts.items()))
+    info = run.read_info()
+    if facts := facts_line(info):
+        say(console, facts)
+    for line in note_lines(info, [row["trial_id"] for table in tables for row in table.trials] if trial else None):
+        say(console, line)
     if not tables:
         say(console, "no finished trials")
     for table in tables:
@@ -128,7 +128,7 @@ def _print_rows(console: Console, head: str, numbers: Sequence[str], rows: Seque
     arrow = "->" if console.options.ascii_only else "→"
     columns = [
         Column(head, numbers),
-        Column("name", [row.name or NOTHING for row in rows], 10, right=False),
+        name_column([(row.layer, row.name) for row in rows], 10, 110),
         Column("units", [setting(row.units) for row in rows], 55),
     ]
     for name, header, rank in _STATISTICS:
@@ -150,12 +150,3 @@ def _estimate(name: str, estimates: Any) -> str:
         return geometric(estimate)
     show: Callable[[float | None], str] = percent if name in _FRACTIONS else number
     return show(estimate.value)
-
-
-def _says(value: Any) -> bool:
-    """Whether there is anything in a fact of run.json: watched trainings keep lists of notes, which may be empty."""
-    return value is not None and not (isinstance(value, dict) and value and not any(value.values()))
-
-
-def _fact(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from gradlab.config.sweep import Trial
-from gradlab.report.console import settings_line
 from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.naming import settings_line
 from gradlab.report.numbers import count_of, setting
 
 _SHOWN_AT_EACH_END = 20
