@@ -9,6 +9,7 @@ from rich.console import Console
 from gradlab.analysis.contrasts import Difference
 from gradlab.analysis.effects import FactorEffect, Interaction, MeasureEffects
 from gradlab.report.layout import Column, print_columns, say
+from gradlab.report.naming import change_columns
 from gradlab.report.numbers import NOTHING, number, percent, power, setting
 
 _MOST_LEVELS = 40
@@ -55,10 +56,7 @@ def print_effects(console: Console, effects: Sequence[MeasureEffects], metric: s
     every = [(one.factor, one.reference, level.level) for one in _by_name(effects, factors) for level in one.levels]
     rows = [(factor, start, level) for factor, start, level in every if (factor, level) in known]
     shown = rows[:_MOST_LEVELS]
-    columns = [
-        Column("factor", [factor for factor, _, _ in shown], right=False),
-        Column("setting", [f"{setting(level)} vs {setting(start)}" for _, start, level in shown], right=False),
-    ]
+    columns = change_columns(shown)
     for rank, one in enumerate(effects):
         found = {(f.factor, level.level): level.difference for f in one.factors for level in f.levels}
         cells = [found.get((factor, level), Difference(None)) for factor, _, level in shown]

@@ -34,7 +34,7 @@ class Column:
         rank: columns of low rank are left out first where the terminal is narrow.
         name: what to call the column where it was left out.
         right: align right, as numbers are.
-        narrow: the same cells in fewer characters, tried before anything is left out.
+        narrow: the same cells in fewer characters, tried before anything is left out; `narrow_header` likewise.
     """
 
     header: str
@@ -43,10 +43,15 @@ class Column:
     name: str = ""
     right: bool = True
     narrow: Sequence[Cell] | None = None
+    narrow_header: str | None = None
 
     def narrowed(self) -> Column:
-        """The column with its narrower cells."""
-        return self if self.narrow is None else replace(self, cells=self.narrow)
+        """The column with its narrower cells and header, if they are."""
+        header, name = self.header, self.name
+        if self.narrow_header is not None:
+            header, name = self.narrow_header, self.name or self.header
+        found = replace(self, header=header, name=name, cells=self.cells if self.narrow is None else self.narrow)
+        return found if found.width < self.width else self
 
     @cached_property
     def width(self) -> int:

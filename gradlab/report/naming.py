@@ -9,8 +9,11 @@ from typing import Any
 from gradlab.report.layout import Column
 from gradlab.report.numbers import NOTHING, broken_setting, setting
 
-_NARROW = 16
-"""Characters of a line of a long name where there is little room."""
+_NARROW, _SETTING, _CHANGE = 16, 20, 24
+"""Characters of a line of a long name, setting or change of a setting where there is little room."""
+
+_JOIN = " + "
+"""Between the columns, and their settings, of a joint factor."""
 
 _PLAIN_NAME = r"[^\W\d_]+_?{layer}|output"
 """A layer's name that says no more than its number."""
@@ -27,8 +30,43 @@ def key_columns(keys: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> l
     for key in keys:
         values = [row.get(key) for row in settings]
         numeric = all(isinstance(value, int | float | None) for value in values)
-        columns.append(Column(key, [*map(setting, values)], right=numeric, narrow=[*map(broken_setting, values)]))
+        narrow = [wrapped(broken_setting(value), _SETTING) for value in values]
+        header = key.replace(".", ".\n", 1)
+        columns.append(Column(key, [*map(setting, values)], right=numeric, narrow=narrow, narrow_header=header))
     return columns
+
+
+def change_columns(changes: Sequence[tuple[str, Any, Any]]) -> list[Column]:
+    """The columns `factor` and `setting` of changes of a factor from one setting to another.
+
+    Columns that always change together make one factor: where there is little room each stands on lines of its own,
+    its settings beside it.
+
+    Args:
+        changes: the factor, the setting before and the setting after.
+    """
+    wide = [(factor, f"{setting(after)} vs {setting(before)}") for factor, before, after in changes]
+    narrow = [_narrow_change(*change) for change in changes]
+    return [
+        Column(header, [row[side] for row in wide], right=False, narrow=[row[side] for row in narrow])
+        for side, header in enumerate(("factor", "setting"))
+    ]
+
+
+def _narrow_change(factor: str, before: Any, after: Any) -> tuple[str, str]:
+    parts = [text.split(_JOIN) for text in (factor, setting(before), setting(after))]
+    if len(set(map(len, parts))) > 1:  # one of the settings has a plus of its own
+        parts = [[factor], [setting(before)], [setting(after)]]
+    left: list[str] = []
+    right: list[str] = []
+    for number, (name, start, end) in enumerate(zip(*parts, strict=True)):
+        left += wrapped(f"+ {name}" if number else name, _NARROW).split("\n")
+        pair = f"{end} vs {start}"
+        pieces = [pair] if len(pair) <= _CHANGE else [end, f"vs {start}"]
+        right += [line for piece in pieces for line in wrapped(piece, _CHANGE).split("\n")]
+        height = max(len(left), len(right))
+        left, right = (lines + [""] * (height - len(lines)) for lines in (left, right))
+    return "\n".join(left), "\n".join(right)
 
 
 def name_column(rows: Sequence[tuple[int, str | None]], idle: int, telling: int) -> Column:

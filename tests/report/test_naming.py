@@ -1,6 +1,7 @@
 """Names of rows: those that tell something stay, in as little room as need be, with nothing lost."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,10 @@ from rich.console import Console
 from gradlab.analysis.compare import Question, compare_runs
 from gradlab.analysis.layerwise import layer_tables
 from gradlab.report.compare import print_comparison
-from gradlab.report.naming import name_column, wrapped
+from gradlab.report.naming import change_columns, key_columns, name_column, wrapped
 from gradlab.report.show import print_run
 from gradlab.store.reading import read_trials
+from tests.store.synthetic import FakeTrial, make_run
 from tests.store.watched_runs import WatchedTrial, make_watched
 
 OWN = (
@@ -88,3 +90,64 @@ def test_a_label_breaks_where_its_parts_end():
     assert wrapped("encoder.layers.0.self_attn", 16).split("\n") == ["encoder.layers.", "0.self_attn"]
     assert wrapped("short", 16) == "short"
     assert wrapped("x" * 20, 16) == "x" * 16 + "\n" + "xxxx"
+
+
+def joined(tmp_path, columns):
+    """Two networks that differ in several columns at once."""
+    sides = [{name: values[side] for name, values in columns.items()} for side in (0, 1)]
+    trials = [
+        FakeTrial(f"{side}{seed}", seed, decay=0.2 + 0.3 * side + seed / 100, settings=settings)
+        for side, settings in enumerate(sides)
+        for seed in range(3)
+    ]
+    return make_run(tmp_path, [trials])
+
+
+TOGETHER = {
+    "optimizer": ("momentum", "adamw"),
+    "lr": (0.1, 0.01),
+    "batch_size": (32, 64),
+    "steps": (500, 1000),
+    "model": ("examples/models.py:deep_and_narrow", "examples/models.py:residual"),
+}
+
+
+@pytest.mark.parametrize("columns", [TOGETHER, {"model.factory": ("a/very/long/path/models.py:first", "b.py:x" * 9)}])
+def test_numbers_of_effects_stay_beside_long_labels(tmp_path, columns):
+    run = joined(tmp_path, columns)
+    console = terminal(80)
+    print_comparison(console, compare_runs([run], Question()), [run])
+    effects = console.file.getvalue().split("Effects:")[1].split("gradient decay: ")[0]
+    assert max(map(cell_len, effects.splitlines())) <= 80
+    head, body = effects.split("───\n")
+    assert "decay" in head
+    # 2.5 times or 0.4 times as much, whichever setting is the first
+    assert re.search(r"\b(2\.[45]\d|0\.4\d\d)x", body)
+    for name in columns:
+        assert name in "".join(body.split())
+    start = next(line for line in head.splitlines() if "setting" in line).index("setting")
+    flat_body = "".join(line[start : start + 25].strip() for line in body.splitlines())
+    for values in columns.values():
+        for value in values:
+            assert str(value) in flat_body
+
+
+def test_settings_stand_beside_their_columns():
+    factor, pair = change_columns([("lr + steps", "0.1 + 5", "0.01 + 50"), ("depth", 2, 3)])
+    assert list(factor.cells) == ["lr + steps", "depth"]
+    assert list(pair.cells) == ["0.01 + 50 vs 0.1 + 5", "3 vs 2"]
+    assert list(factor.narrow) == ["lr\n+ steps", "depth"]
+    assert list(pair.narrow) == ["0.01 vs 0.1\n50 vs 5", "3 vs 2"]
+
+
+def test_a_setting_with_a_plus_of_its_own_is_not_torn_apart_wrongly():
+    factor, pair = change_columns([("lr + note", "0.1 + a + b", "0.01 + c")])
+    assert "".join(factor.narrow[0].split()) == "lr+note"
+    assert "".join(pair.narrow[0].split()) == "0.01+cvs0.1+a+b"
+
+
+def test_a_long_path_of_a_setting_is_a_header_of_two_lines_where_there_is_little_room():
+    (column,) = key_columns(["model.sequence_length"], [{"model.sequence_length": 10}])
+    assert column.header == "model.sequence_length"
+    assert column.narrowed().header == "model.\nsequence_length"
+    assert column.narrowed().name == "model.sequence_length"
