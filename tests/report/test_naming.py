@@ -125,7 +125,7 @@ def test_numbers_of_effects_stay_beside_long_labels(tmp_path, columns):
     assert re.search(r"\b(2\.[45]\d|0\.4\d\d)x", body)
     for name in columns:
         assert name in "".join(body.split())
-    start = next(line for line in head.splitlines() if "setting" in line).index("setting")
+    start = next(line for line in head.splitlines() if line.startswith("factor ")).index("setting")
     flat_body = "".join(line[start : start + 25].strip() for line in body.splitlines())
     for values in columns.values():
         for value in values:
