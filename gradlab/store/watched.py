@@ -71,7 +71,7 @@ class WatchedRun:
         run._check_ours()
         return run
 
-    def claim(self, part_id: str, fresh: bool = False) -> ExitStack:
+    def claim(self, part_id: str, fresh: bool = False, what: str = "a training of this name") -> ExitStack:
         """Become the one writer of a part, until the result is closed or the process ends.
 
         Rows that an earlier training left without its trials table are removed.
@@ -79,6 +79,7 @@ class WatchedRun:
         Args:
             part_id: names the part's files.
             fresh: remove what an earlier training left under this name.
+            what: the training, as messages call it.
 
         Raises:
             UsageError: a training of this name stands there, or is being recorded right now.
@@ -89,11 +90,11 @@ class WatchedRun:
             try:
                 held.enter_context(locked(self.path / "trials", f".{part_id}.lock"))
             except HeldError:
-                told = f"{self.path}: the training {part_id} is being recorded there right now"
+                told = f"{self.path}: {what} is being recorded there right now"
                 raise UsageError(f"{told}; give another seed or another folder (out=)") from None
             with machine_errors(self.path):
                 if self._file("trials", part_id).exists() and not fresh:
-                    told = f"{self.path}: the training {part_id} is recorded there already"
+                    told = f"{self.path}: {what} is recorded there already"
                     raise UsageError(f"{told}; give another seed, another folder (out=), or fresh=True to replace it")
                 self._remove(part_id)
             return held.pop_all()

@@ -66,6 +66,7 @@ class Journal:
     ) -> None:
         self._run, self.trial_id, self._claim = run, trial_id, claim
         self.facts = dict(facts)
+        self.error: str | None = None
         self._parameters = trainable_parameters(model)
         self._prints = {name: weight_print(all_weights(layer)).item() for name, layer in layers_of(model).items()}
         activations = [activation_of(module) for module in model.modules() if isinstance(module, ACTIVATION_MODULES)]
@@ -101,6 +102,11 @@ class Journal:
         return last is not None and last.step == step and name not in last.values
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing was recorded."""
+        return self._number == 0 and not self._pending
+
+    @property
     def is_due(self) -> bool:
         """Whether it is time to flush: at once after the first record, then at intervals, or when many rows wait."""
         now = time.monotonic()
@@ -117,6 +123,8 @@ class Journal:
         Raises:
             MachineError: the machine said no.
         """
+        if self.is_empty:
+            return
         started = time.monotonic()
         broken = (record.step for record in self._pending if _is_broken(record))
         self._diverged = next(broken, None) if self._diverged is None else self._diverged
@@ -156,6 +164,7 @@ class Journal:
             finals={f"final_{name}": value for name, value in finals.items()},
             parameters=self._parameters,
             diverged_step=self._diverged,
+            error=self.error,
             never_zero=self._never_zero,
         )
         row = {

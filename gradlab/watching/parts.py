@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from gradlab.engine.modules.layers import layers_of, parts_of_layers
@@ -29,9 +30,22 @@ def unwatched(model: nn.Module) -> list[str]:
     known = {id(p) for module in (*layers_of(model).values(), *norms_of(model).values()) for p in module.parameters()}
     others = [name for name, p in model.named_parameters() if p.ndim >= 2 and p.requires_grad and id(p) not in known]
     if others:
-        told = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        notes.append(f"{told}: no weight of a module, so without a row; counted in grad_norm")
+        notes.append(f"{_some(others)}: no weight of a module, so without a row; counted in grad_norm")
     return notes
+
+
+def without_update(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """A note on parameters that get gradients, though the optimizer doesn't hold them."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    names = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
+    if not names:
+        return []
+    why = "not the optimizer's, which neither updates them nor clears their gradients: these may add up over steps"
+    return [f"{_some(names)}: {why}"]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def inside_compiled(model: nn.Module) -> set[nn.Module]:

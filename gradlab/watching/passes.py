@@ -52,13 +52,13 @@ class Passes:
         """Begin to look."""
         model = self._model
         keep = self._handles.append
-        keep(model.register_forward_pre_hook(Hook(self._begin, self._aside), with_kwargs=True))
+        keep(model.register_forward_pre_hook(Hook(self._begin, self._aside)))
         for module in self._names:
             keep(module.register_forward_hook(Hook(self._layer, self._aside)))
         for module in self._activations:
             keep(module.register_forward_pre_hook(Hook(self._activation_input, self._aside)))
             keep(module.register_forward_hook(Hook(self._activation_output, self._aside)))
-        keep(model.register_forward_hook(Hook(self._end, self._aside)))
+        keep(model.register_forward_hook(Hook(self._end, self._aside), with_kwargs=True))
 
     def remove(self) -> None:
         """Look no more."""
@@ -90,26 +90,28 @@ class Passes:
             largest[one.cycle] = max(largest.get(one.cycle, 0), one.examples or 1)
         return sum(largest.values()) or 1
 
-    def _begin(self, _module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def _begin(self, *_: Any) -> None:
         if _looking():
-            self._open(count_examples((inputs, keywords), self._batch_dim))
+            self._open()
 
-    def _open(self, examples: int | None) -> Pass:
-        self._current = Pass(examples, self._cycles.count)
+    def _open(self) -> Pass:
+        self._current = Pass(None, self._cycles.count)
         self.seen.append(self._current)
         return self._current
 
-    def _end(self, *_: Any) -> None:
-        if _looking():
+    def _end(self, _module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        if _looking() and self._current is not None:
+            examples = count_examples((inputs, keywords), output, self._batch_dim)
+            self._current.examples = examples or self._current.examples
             self._current = None
 
     def _layer(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         z = first_tensor(output)
         if z is None or not _looking():
             return
-        now = self._current or self._open(None)
+        now = self._current or self._open()
         if now.examples is None:
-            now.examples = count_examples(z, self._batch_dim)
+            now.examples = count_examples(inputs, output, self._batch_dim)
         is_layer = module in self._is_layer
         units = z.shape[unit_dimension(module, z)] if is_layer else module._parameters["weight"].numel()  # type: ignore[union-attr]
         sight = Sight(self._names[module], module, units, z.numel(), z.requires_grad, norm(z))

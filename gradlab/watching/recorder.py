@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import operator
 import os
 import time
 import warnings
@@ -17,15 +16,15 @@ from typing import Any, Self
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
-from gradlab.engine.modules.layers import layers_of
-from gradlab.errors import GradlabError, UsageError
+from gradlab.engine.user_code import describe
+from gradlab.errors import GradlabError
 from gradlab.provenance import provenance, recording_cost
 from gradlab.store.watched import WatchedRun
+from gradlab.watching.arguments import check, folder, scalar, whole
 from gradlab.watching.facts import checked_settings, optimizer_facts, trial_identity
 from gradlab.watching.journal import Journal, Record
-from gradlab.watching.parts import unwatched
+from gradlab.watching.parts import unwatched, without_update
 from gradlab.watching.step import Observer
 
 Number = float | int | Tensor
@@ -71,16 +70,16 @@ def watch(
         UsageError: arguments that make no sense, or something else in the place of `out`.
         MachineError: the directory can't be written.
     """
-    _check(model, optimizer, scaler)
-    every = _whole("every", every, at_least=1)
-    first_step, batch_dim = _whole("first_step", first_step), _whole("batch_dim", batch_dim)
-    seed = torch.initial_seed() % 2**63 if seed is None else _whole("seed", seed)
+    check(model, optimizer, scaler)
+    every = whole("every", every, at_least=1)
+    first_step, batch_dim = whole("first_step", first_step), whole("batch_dim", batch_dim)
+    seed = torch.initial_seed() % 2**63 if seed is None else whole("seed", seed)
     facts = {"seed": seed, "family": "custom", **optimizer_facts(optimizer), **checked_settings(settings)}
     facts |= {"first_step": first_step} if first_step else {}
-    observer, path = Observer(model, batch_dim, scaler), Path(out)
+    observer, path = Observer(model, batch_dim, scaler), folder(out)
     trial_id = trial_identity(observer.inner, facts)
     run = WatchedRun.open(path, _config(path, observer.inner, every), _info(path, observer.inner))
-    claim = run.claim(trial_id, fresh or first_step > 0)
+    claim = run.claim(trial_id, fresh or first_step > 0, f"a training with seed {seed} and these settings")
     return Recorder(optimizer, observer, Journal(run, trial_id, claim, facts, observer.inner), every, first_step)
 
 
@@ -96,12 +95,13 @@ class Recorder:
     def __init__(
         self, optimizer: torch.optim.Optimizer, observer: Observer, journal: Journal, every: int, first_step: int
     ) -> None:
-        self.step, self.trial_id, self.notes = first_step, journal.trial_id, unwatched(observer.inner)
+        self.step, self.trial_id = first_step, journal.trial_id
+        self.notes = [*unwatched(observer.inner), *without_update(observer.inner, optimizer)]
         self._optimizer, self._observer, self._journal, self._every = optimizer, observer, journal, every
         self._aside, self._began = observer.aside, time.perf_counter()
         self._logged: dict[str, Number] = {}
         self._finals: dict[str, Number] = {}
-        self._closed = self._warned = False
+        self._closed = self._warned = self._made_steps = False
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -121,9 +121,12 @@ class Recorder:
         Args:
             train_loss: the minibatch's, before or after the optimizer's step.
             eval_loss, eval_metric: of the evaluation data, with the weights as they are now.
+
+        Raises:
+            UsageError: a value that is no single number.
         """
         given = {"train_loss": train_loss, "eval_loss": eval_loss, "eval_metric": eval_metric}
-        values = {k: v.detach() if isinstance(v, Tensor) else v for k, v in given.items() if v is not None}
+        values = {name: scalar(name, value) for name, value in given.items() if value is not None}
         self._finals |= values
         loss = values.pop("train_loss", None)
         if loss is not None and self._observer.begun:
@@ -135,8 +138,12 @@ class Recorder:
         elif values:
             self._journal.amend(self.step, _numbers(values))
 
-    def close(self) -> None:
-        """Write what is pending and look no more; the training may go on."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Write what is pending and look no more; the training may go on.
+
+        Args:
+            error: what ended the training, if it failed.
+        """
         if self._closed:
             return
         self._closed = True
@@ -146,10 +153,15 @@ class Recorder:
             handle.remove()
         if self._logged:
             self._journal.amend(self.step, _numbers(self._logged))
+        if error is not None:
+            self._journal.error = f"the training raised {describe(error)}"
         self._aside.do(self._flush)
         self._aside.do(self._journal.tell, {"end": _now()})
         self._journal.close()
         self._warn_of_failure()
+        if self._made_steps and self._journal.is_empty and self._aside.failure is None:
+            told = "no backward pass through the model came before a step that was to be recorded"
+            warnings.warn(f"gradlab recorded nothing: {told}", RuntimeWarning, stacklevel=2)
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +169,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(error if isinstance(error, Exception) else None)
 
     def _before_step(self, *_: Any) -> None:
         if self._observer.looking:
@@ -170,6 +182,7 @@ class Recorder:
         if self._observer.looking:
             self._aside.do(self._record)
         self.step += 1
+        self._made_steps = True
         if self._aside.failure is not None:
             self._observer.end()
             self._warn_of_failure()
@@ -210,32 +223,6 @@ class Recorder:
             failure = self._aside.failure
             told = str(failure) if isinstance(failure, GradlabError) else f"{type(failure).__name__}: {failure}"
             warnings.warn(f"gradlab stopped recording at step {self.step}: {told}", RuntimeWarning, stacklevel=3)
-
-
-def _whole(name: str, value: Any, at_least: int = 0) -> int:
-    try:
-        number = None if isinstance(value, bool | Tensor) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not at_least <= number < 2**63:
-        raise UsageError(f"watch: {name} must be a whole number, {at_least} at least, not {value!r}")
-    return number
-
-
-def _check(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"watch: the model must be a torch.nn.Module, not {type(model).__name__}")
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise UsageError(f"watch: the optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
-    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
-        raise UsageError(f"watch: the scaler must be a torch.amp.GradScaler, not {type(scaler).__name__}")
-    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
-    if lazy:
-        raise UsageError(f"watch: lazy layers have no weights yet ({', '.join(lazy[:3])}); run a forward pass before")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError("watch: the model has no trainable parameters")
-    if not layers_of(getattr(model, "_orig_mod", model)):
-        raise UsageError("watch: the model has no module with a weight of two or more dimensions")
 
 
 def _config(out: Path, model: nn.Module, every: int) -> str:

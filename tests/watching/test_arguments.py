@@ -69,3 +69,27 @@ def test_something_else_in_the_place(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="choose another folder"):
             gradlab.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), out=place)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("value", [torch.ones(3), torch.ones(2, dtype=torch.complex64)[0], "1.3", [1.0]], ids=str)
+def test_a_loss_that_is_no_number_is_told_at_once(value: Any, tmp_path: Path) -> None:
+    model = network()
+    recorder = gradlab.watch(model, torch.optim.SGD(model.parameters(), lr=0.1), out=tmp_path / "run")
+    with recorder, pytest.raises(UsageError, match="log: train_loss must be a single number"):
+        recorder.log(train_loss=value)
+
+
+def test_an_optimizer_of_another_model(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD(network().parameters(), lr=0.1)
+    with pytest.raises(UsageError, match="none of the model's parameters"):
+        gradlab.watch(network(), optimizer, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_parameters_that_the_optimizer_does_not_hold_are_noted(tmp_path: Path) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model[-1].parameters(), lr=0.1)
+    with gradlab.watch(model, optimizer, out=tmp_path / "run") as recorder:
+        (note,) = (note for note in recorder.notes if "not the optimizer's" in note)
+        assert "0.weight" in note
+        assert not any(name in note for name, _ in model.named_parameters() if name.startswith(str(len(model) - 1)))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import gradlab
 from tests.watching.loops import CLASSES, EXAMPLES, assert_alike, data, loss, network, plainly, recorded
 from tests.watching.recorded import by_key, column, follow, is_null, trial
 from tests.watching.twin import Part, of_module
@@ -182,3 +185,42 @@ def test_the_examples_may_stand_in_another_dimension(tmp_path: Path) -> None:
     assert trial(tmp_path / "run")["batch_size"] == 6
     for name, value in one.items():
         assert value == pytest.approx(other[name] * (6 / 4) ** 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (1, 1, 2, 2)])
+def test_tensors_that_all_examples_share_do_not_count_them(shape: tuple[int, ...], tmp_path: Path) -> None:
+    shared = torch.ones(shape)
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, mask: Tensor, x: Tensor) -> Any:
+            return self.inner(x)
+
+    x, y = data()
+    model = Masked()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradlab.watch(model, optimizer, out=tmp_path / "run"):
+        F.cross_entropy(model(shared, x), y).backward()
+        optimizer.step()
+    assert trial(tmp_path / "run")["batch_size"] == len(x) != len(shared)
+
+
+@pytest.mark.parametrize("normalise", ["weight_norm", "spectral_norm"])
+def test_older_hooks_that_compute_a_weight(normalise: str, tmp_path: Path) -> None:
+    model = network()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch would rather have parametrizations
+        getattr(nn.utils, normalise)(model[0])
+    x, y = data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradlab.watch(model, optimizer, out=tmp_path / "run") as recorder:
+        F.cross_entropy(model(x), y).backward()
+        expected = torch.cat([p.grad.flatten() for n, p in model[0].named_parameters() if n != "bias"]).norm().item()
+        optimizer.step()
+    assert recorder.notes == []
+    layers = pd.read_parquet(tmp_path / "run" / "layers")
+    assert layers["name"].iloc[0] == "0"
+    assert layers["weight_grad_norm"].iloc[0] == pytest.approx(expected, rel=1e-4)

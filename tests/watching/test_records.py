@@ -130,10 +130,36 @@ def test_a_loop_that_raises_leaves_all_records(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         loop()
     assert steps(tmp_path / "run")["step"].tolist() == [0, 1, 2, 3]
-    assert trial(tmp_path / "run")["steps"] == 4
+    row = trial(tmp_path / "run")
+    assert row["steps"] == 4
+    assert (row["status"], row["diagnosis"]) == ("failed", "failed")
+    assert "ZeroDivisionError" in row["error"]
+    assert "test_records.py" in row["error"]
     one_step(model, optimizer)
     recorder.close()
     assert steps(tmp_path / "run")["step"].tolist() == [0, 1, 2, 3]
+
+
+def test_ctrl_c_is_no_failure(tmp_path: Path) -> None:
+    model, optimizer, recorder = watched(tmp_path / "run")
+    one_step(model, optimizer)
+    with pytest.raises(KeyboardInterrupt), recorder:
+        raise KeyboardInterrupt
+    assert trial(tmp_path / "run")["status"] == "completed"
+
+
+def test_a_training_of_which_nothing_was_seen(tmp_path: Path) -> None:
+    """No trial says that it is healthy, and a warning says why there is none."""
+    _, optimizer, recorder = watched(tmp_path / "run")
+    optimizer.step()
+    with pytest.warns(RuntimeWarning, match="recorded nothing: no backward pass"):
+        recorder.close()
+    assert not list((tmp_path / "run" / "trials").glob("*.parquet"))
+
+
+def test_a_training_without_a_step(tmp_path: Path) -> None:
+    watched(tmp_path / "run")[2].close()
+    assert not list((tmp_path / "run" / "trials").glob("*.parquet"))
 
 
 def test_trainings_of_several_seeds_stand_together(tmp_path: Path) -> None:

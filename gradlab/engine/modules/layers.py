@@ -172,7 +172,11 @@ def _is_bias(name: str) -> bool:
 
 
 def _originals(module: nn.Module, name: str) -> list[nn.Parameter]:
-    """The parameters from which a parametrization (`torch.nn.utils.parametrize`) computes the one called `name`."""
+    """The parameters from which the one called `name` is computed: by a parametrization (`torch.nn.utils.parametrize`),
+    or by the older hooks of weight and spectral normalisation."""
+    older = [module._parameters.get(f"{name}{suffix}") for suffix in ("_g", "_v", "_orig")]
+    if any(parameter is not None for parameter in older):
+        return [parameter for parameter in older if parameter is not None]
     parametrizations = module._modules.get("parametrizations")
     own = parametrizations._modules.get(name) if parametrizations is not None else None
     return [] if own is None else list(own.parameters())
