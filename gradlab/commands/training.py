@@ -85,7 +85,7 @@ def run(
     if json:
         print_json({"path": str(outcome.directory.path), **summary_json(summary)})
     else:
-        print_summary(open_console(), summary)
+        print_summary(open_console(), summary, errors_follow=outcome.failed > 0)
     if not quiet:
         notes.print(
             "\n".join(

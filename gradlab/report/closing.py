@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gradlab.config.sweep import Trial
+from gradlab.report.facts import recording_cost
+from gradlab.report.numbers import count_of
 from gradlab.store.rundir import RunDirectory
 
 
@@ -22,21 +24,34 @@ def closing_notes(
         missing: trials that are not trained yet.
     """
     path = directory.path
-    every = _values(trial.record.every for trial in trials)
-    steps = _values(trial.train.steps for trial in trials)
     probe = _values(trial.record.probe for trial in trials)
-    recording = (directory.read_info().get("recording") or {}).get("recording_per_training")
-    cost = f"; recording took {recording:.0%} on top of training" if recording is not None else ""
-    still = [f"{missing} trials are still missing: the same command continues"] if missing else []
+    cost = recording_cost(directory.read_info())
+    after = f"; {cost}" if cost else ""
+    are = "is" if missing == 1 else "are"
+    still = [f"{count_of(missing, 'trial')} {are} still missing: the same command continues"] if missing else []
     return [
         "",
         f"files     {path}{os.sep}{{trials,steps,layers}}{os.sep}*.parquet, config.yaml, run.json",
-        f"recorded  every {every} of {steps} steps, units on up to {probe} training examples{cost}",
-        f"time      {seconds:.1f} s for {trained} trials",
+        f"recorded  {recorded_steps(trials)}, units on up to {probe} training examples{after}",
+        f"time      {seconds:.1f} s for {count_of(trained, 'trial')}",
         f"next      gradlab show {path}      layer by layer",
         f"          gradlab compare {out}      this run beside all others there",
         *still,
     ]
+
+
+def recorded_steps(trials: Sequence[Trial]) -> str:
+    """Which steps were recorded: the first and the last in any case, more of them where training is long enough."""
+    between = [trial for trial in trials if trial.record.every < trial.train.steps - 1]
+    ends = [trial for trial in trials if trial.record.every >= trial.train.steps - 1]
+    parts = []
+    if between:
+        every = _values(trial.record.every for trial in between)
+        parts.append(f"every {every} of {_values(trial.train.steps for trial in between)} steps and the last")
+    if ends:
+        steps = _values(trial.train.steps for trial in ends)
+        parts.append("the only step" if steps == "1" else f"the first and the last of {steps} steps")
+    return "; ".join(parts)
 
 
 def _values(values: Iterable[int]) -> str:

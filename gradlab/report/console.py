@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 from rich.console import Console
@@ -47,7 +47,9 @@ _STYLES = {
 _INFO_SHOWN = ("gradlab", "torch", "device", "start")
 
 
-def print_summary(console: Console, summary: Summary, see: str = "--json", see_groups: str = "") -> None:
+def print_summary(
+    console: Console, summary: Summary, see: str = "--json", see_groups: str = "", errors_follow: bool = False
+) -> None:
     """Draw the summary table of one or more runs, and under it what the table can't say.
 
     Args:
@@ -55,6 +57,7 @@ def print_summary(console: Console, summary: Summary, see: str = "--json", see_g
         summary: what `gradlab.analysis.summary` made.
         see: the option that shows everything.
         see_groups: the options that show more groups; `see` if there are no others.
+        errors_follow: whether the errors of failed trials are told elsewhere.
     """
     if not summary.groups:
         say(console, "no finished trials")
@@ -69,7 +72,7 @@ def print_summary(console: Console, summary: Summary, see: str = "--json", see_g
         say(console, _legend(scale, " or ".join(sorted(along)), record_name(summary), ascii_only))
     print_left_out(console, summary, see_groups or see)
     print_losses(console, summary, see)
-    _print_advice(console, summary, see)
+    _print_advice(console, summary, see, {"failed"} if errors_follow else set())
 
 
 def rows_shown(summary: Summary) -> int:
@@ -115,8 +118,9 @@ def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: 
     def strips(width: int) -> list[Text]:
         return [strip(summary.profiles[place].hidden, scale, width, ascii_only) for place in places]
 
-    # A pooled group's layers are those of unlike networks: their means are no profile of any.
     strip_column = [Column(_STRIP, strips(WIDEST), 85, right=False, narrow=strips(_NARROW_STRIP))]
+    # A pooled group's layers are those of unlike networks: their means are no profile of any.
+    drawn = summary.by is None and any(str(cell).strip() for cell in strip_column[0].cells)
     return [
         *key_columns(summary.keys, [group.settings for group in groups]),
         Column("trials", cells(lambda group: str(group.trials)), 40),
@@ -131,7 +135,7 @@ def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: 
         Column("eval\nloss", cells(lambda group: arithmetic(group.eval_loss)), 20),
         Column(summary.metric, cells(lambda group: arithmetic(group.metric)), 80),
         Column("diagnosis", [_diagnosis(group) for group in groups], right=False),
-        *(strip_column if summary.by is None else []),
+        *(strip_column if drawn else []),
     ]
 
 
@@ -170,8 +174,12 @@ def print_losses(console: Console, summary: Summary, see: str) -> None:
         say(console, f"{counts.sum()} of {of_all} trials {word}: {', '.join(names)}{tail}", _STYLES[word])
 
 
-def _print_advice(console: Console, summary: Summary, see: str) -> None:
-    """Say what to try, as many sentences as a person reads; groups of the same sentence together."""
+def _print_advice(console: Console, summary: Summary, see: str, without: Set[str]) -> None:
+    """Say what to try, as many sentences as a person reads; groups of the same sentence together.
+
+    Args:
+        without: diagnoses that need no sentence here.
+    """
     advised: dict[str, list[str]] = {}
     more = 0
     for place in summary.places:
@@ -181,6 +189,8 @@ def _print_advice(console: Console, summary: Summary, see: str) -> None:
             more += 1
             continue
         group = summary.group(place)
+        if group.diagnosis in without:
+            continue
         if group.advice in advised or (group.advice and len(advised) < _ADVICE_LINES):
             advised.setdefault(group.advice, []).append(place_name(summary, place))
         elif group.advice:

@@ -10,8 +10,11 @@ from rich.console import Console
 
 from gradlab.config.sweep import Trial
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.numbers import NOTHING, number, setting
+from gradlab.report.numbers import NOTHING, count_of, number, setting
 from gradlab.theory.forecast import Forecast
+
+COVERED = ("mlp", "cnn")
+"""Families of networks that the theory speaks of."""
 
 
 def predictions_json(trials: Sequence[Trial], forecasts: Sequence[Forecast]) -> dict[str, Any]:
@@ -33,12 +36,20 @@ def predictions_json(trials: Sequence[Trial], forecasts: Sequence[Forecast]) -> 
 
 
 def print_predictions(console: Console, trials: Sequence[Trial], forecasts: Sequence[Forecast]) -> None:
-    """One row per network, whatever its seed: the factors that vary, then the prediction."""
+    """One row per network that the theory covers, whatever its seed: the factors that vary, then the prediction."""
     networks: dict[str, tuple[dict[str, Any], Forecast]] = {}
     for trial, one in zip(trials, forecasts, strict=True):
         factors = trial.factors()
         networks.setdefault(repr(factors), (factors, one))
-    rows = list(networks.values())
+    rows = [(factors, one) for factors, one in networks.values() if factors["family"] in COVERED]
+    if len(rows) < len(networks):
+        others = dict.fromkeys(
+            factors["family"] for factors, _ in networks.values() if factors["family"] not in COVERED
+        )
+        left_out = f"{count_of(len(networks) - len(rows), 'network')} of family {' and '.join(others)}"
+        say(console, f"mean-field theory covers families {' and '.join(COVERED)}: no prediction for {left_out}")
+    if not rows:
+        return
     names = [name for name in rows[0][0] if len({repr(factors[name]) for factors, _ in rows}) > 1]
     names = names or [name for name in ("depth", "activation", "init") if rows[0][0][name] is not None]
     columns = [Column(name, [setting(factors[name]) for factors, _ in rows], right=False) for name in names]
@@ -66,8 +77,6 @@ def _yes(value: bool | None) -> str:
 def _verdicts(rows: Sequence[tuple[dict[str, Any], Forecast]]) -> list[str]:
     """What it means for the deepest network."""
     known = [(factors, one) for factors, one in rows if one.trainable is not None]
-    if all(factors["family"] == "custom" for factors, _ in rows):
-        return ["mean-field theory doesn't know the architecture of a custom model"]
     if not known:
         return ["mean-field theory gives no number for these networks (0/0)"]
     deepest = max(factors["depth"] for factors, _ in known)

@@ -8,12 +8,27 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from gradlab.report.numbers import count_of
 
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
+
+KNOWN_SHARE, KNOWN_SECONDS = 0.05, 3.0
+"""Before so much is done, and so long ago, nobody knows how long the rest takes: what comes first is slow."""
+
+
+def time_left(share: float, elapsed: float) -> str:
+    """How long the rest will take at the speed so far, or "" where that isn't known yet or nothing is left.
+
+    Args:
+        share: of the work, done in so many seconds `elapsed`.
+    """
+    if not KNOWN_SHARE <= share < 1 or elapsed < KNOWN_SECONDS:
+        return ""
+    seconds = elapsed * (1 - share) / share
+    return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
 
 
 class ProgressDisplay:
@@ -51,26 +66,26 @@ class ProgressDisplay:
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
             )
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(self._description(), total=1.0)
+            self._task = self._bar.add_task(self._description(), total=1.0, left="")
         elif parts:
             self._console.print(f"training {count_of(trials - finished, 'trial')}", highlight=False)
 
     def progress(self, share: float) -> None:
         """Move the bar, or say a line when it is time for one."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=share, description=self._description())
-            return
         now = time.monotonic()
+        left = time_left(share, now - self._started)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=share, description=self._description(), left=left)
+            return
         if self._quiet or now - self._spoken < LINE_EVERY or not 0 < share < 1:
             return
         self._spoken = now
-        left = (now - self._started) * (1 - share) / share
-        self._console.print(f"{share:.0%} done, {self._description()}, about {left:.0f} s left", highlight=False)
+        told = ", ".join(filter(None, [f"{share:.0%} done", self._description(), left]))
+        self._console.print(told, highlight=False)
 
     def stored(self, statuses: Sequence[str]) -> None:
         """Count what has been written."""

@@ -199,3 +199,18 @@ def test_many_errors_are_not_all_shown(folder: Path) -> None:
     assert len(shown) == 5
     assert all("many.py:5" in line for line in shown)
     assert more.startswith("3 more errors stand in the column `error`")
+
+
+def test_an_error_of_several_networks_stands_there_once(folder: Path) -> None:
+    factories = "['mine.py:sound', 'mine.py:stumbling']"
+    model = f"sweep: {{grid: {{model.factory: {factories}, train.lr: [0.1, 0.2, 0.3, 0.4]}}}}\n"
+    config = write_config(folder, HEAD + "model: {family: custom}\n" + model)
+    answer = gradlab("run", config, "--out", folder / "runs")
+    assert answer.code == 4
+    assert "stumbled" not in answer.stdout
+    (message,) = (line for line in answer.stderr.splitlines() if "stumbled" in line)
+    seeds = "seeds 0, 1, 2, 3"
+    shown = "; ".join(f"model.factory=mine.py:stumbling train.lr={lr}, {seeds}" for lr in (0.1, 0.2, 0.3))
+    assert message == (
+        f"{config}:5:49: failed for {shown} and 1 more network: ValueError: stumbled ({folder}/mine.py:24)"
+    )

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
@@ -270,3 +271,17 @@ def test_the_table_wing_never_imports_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
+
+
+def test_no_legend_where_nothing_is_drawn_and_errors_once(tmp_path):
+    failed = {"status": "failed", "diagnosis": None, "error": "KeyError: 'x'"}
+    run = make_run(tmp_path, [[FakeTrial("a", results=failed), FakeTrial("b", 1, results=failed)]])
+    for table in (run.path / "layers").glob("*.parquet"):
+        pq.write_table(pq.read_table(table).slice(0, 0), table)
+    for follow in (False, True):
+        console = piped()
+        print_summary(console, summarise_runs([run]), errors_follow=follow)
+        text = drawn(console)
+        assert "gradient" not in text
+        assert "2 of 2 trials failed" in text
+        assert text.count("KeyError") == (0 if follow else 1)
