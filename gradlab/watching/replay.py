@@ -26,7 +26,7 @@ from gradlab.watching.passes import Passes
 class _Call:
     """One call of the compiled model: what went in, random streams and autocast then, the gradient by its outputs.
 
-    `cycle` is how many backward passes had begun before.
+    `cycle` is how many backward passes had begun before; `inner` are the outputs that others are computed from.
     """
 
     inputs: tuple[Any, ...]
@@ -35,6 +35,7 @@ class _Call:
     autocast: tuple[str, torch.dtype] | None
     cycle: int
     gradients: dict[int, Tensor] = field(default_factory=dict)
+    inner: set[int] = field(default_factory=set)
 
 
 class Replay:
@@ -91,8 +92,7 @@ class Replay:
                     _set_streams(call.streams)
                     outputs = list(tensors_in(copy(*call.inputs, **call.keywords)))
                     passes.seen[-1].cycle = call.cycle
-                    reached = [(outputs[place], gradient) for place, gradient in call.gradients.items()]
-                    torch.autograd.backward([output for output, _ in reached], [gradient for _, gradient in reached])
+                    _backward(outputs, call)
         passes.remove()
         return passes
 
@@ -114,10 +114,56 @@ class Replay:
             known = call.gradients.get(place)
             call.gradients[place] = gradient.detach().clone() if known is None else known + gradient
 
-        for place, tensor in enumerate(tensors_in(output)):
-            if tensor.requires_grad:
-                look = Hook(lambda gradient, place=place: keep(place, gradient), self._aside)
-                tensor.register_hook(look)  # type: ignore[no-untyped-call]
+        outputs = list(tensors_in(output))
+        places = _places(outputs)
+        call.inner = _inner(outputs, places)
+        for place in places.values():
+            look = Hook(lambda gradient, place=place: keep(place, gradient), self._aside)
+            outputs[place].register_hook(look)  # type: ignore[no-untyped-call]
+
+
+def _places(outputs: list[Tensor]) -> dict[tuple[Any, int], int]:
+    """Where each output stands that has a gradient, by its place in autograd's graph; the first, if it comes twice."""
+    places: dict[tuple[Any, int], int] = {}
+    for place, output in enumerate(outputs):
+        if output.requires_grad:
+            places.setdefault((output.grad_fn or id(output), output.output_nr), place)
+    return places
+
+
+def _inner(outputs: list[Tensor], places: dict[tuple[Any, int], int]) -> set[int]:
+    """The outputs that others are computed from, as scores are that a returned loss is of.
+
+    So it is where compiled code ends between the two. Where both come from the same compiled code, neither depends on
+    the other.
+    """
+    found, known = set(), set()
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    while waiting:
+        node = waiting.pop()
+        if node in known:
+            continue
+        known.add(node)
+        found |= {places[edge] for edge in node.next_functions if edge in places}
+        waiting += [before for before, _ in node.next_functions if before is not None]
+    return found
+
+
+def _backward(outputs: list[Tensor], call: _Call) -> None:
+    """Send the gradients that came to a call's outputs into a copy's."""
+    sent = dict(call.gradients)
+    for place in call.inner & sent.keys():
+        # What came there is already the sum of what the other outputs and the rest of the training sent. It replaces
+        # what the copy's other outputs send, before any other hook of the tensor looks.
+        hooks = outputs[place]._backward_hooks
+        others = dict(hooks or {})
+        if hooks:
+            hooks.clear()
+        outputs[place].register_hook(lambda _, whole=sent[place]: whole)  # type: ignore[no-untyped-call]
+        if hooks:
+            hooks.update(others)
+        sent[place] = torch.zeros_like(sent[place])
+    torch.autograd.backward([outputs[place] for place in sent], list(sent.values()))
 
 
 def _around(module: nn.Module, call: Callable[..., Any], begin: Hook, end: Hook) -> Callable[..., Any]:

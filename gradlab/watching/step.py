@@ -38,14 +38,14 @@ class Observed:
 
     Attributes:
         layers, rows: of the layers table, in order; `values`: of the steps table.
-        examples: examples of the step.
+        examples: examples of the step; None if no pass was seen.
         notes: what could not be had, and why.
     """
 
     layers: tuple[LayerInfo, ...]
     rows: tuple[Mapping[str, float], ...]
     values: Mapping[str, float]
-    examples: int
+    examples: int | None
     notes: tuple[str, ...]
 
 
@@ -77,7 +77,8 @@ class Observer:
     @property
     def begun(self) -> bool:
         """Whether the step that is looked at has begun."""
-        return self.looking and (self._replay or self._passes).begun
+        # Of what is compiled inside the model no forward pass is seen, but its gradients are.
+        return self.looking and ((self._replay or self._passes).begun or bool(self._gradients.seen))
 
     def begin(self) -> None:
         """Look at the coming step."""
@@ -124,7 +125,8 @@ class Observer:
         self._passes.forget()
         del self._weights, self._recurrent, self._seen
         infos = tuple(row.info for row in rows)
-        return Observed(infos, tuple(values), further, examples, tuple(notes + _unseen(step, rows)))
+        known = examples if trained else None
+        return Observed(infos, tuple(values), further, known, tuple(notes + _unseen(step, rows)))
 
 
 def _unseen(step: Step, rows: list[Row]) -> list[str]:
