@@ -40,7 +40,7 @@ def _diverged(group: Group) -> str:
     if group.diverged_step is None:
         return f"{where}; try a smaller learning rate."
     if group.diverged_step == 0 or lr == 0:
-        return f"{where} before any learning; try a smaller initial sigma_w, or check the data for huge values."
+        return f"{where} before any learning; try {_smaller_weights(group)}, or check the data for huge values."
     grows = group.decay.log10 is not None and group.decay.log10 > math.log10(1.05)
     cause = f", where the gradient grows {_times(group.decay.log10)} {_step(group)}" if grows else ""
     rate = f"lr {lr:g} is too large" if lr else "the learning rate is too large"
@@ -71,7 +71,7 @@ def _vanishing(group: Group) -> str:
             if custom
             else "a residual connection (model.residual: true) carries the gradient past the layers"
         )
-    elif not norm:
+    elif not (norm or custom):
         tries.append("layer norm (model.norm: layer) keeps the pre-activations in range")
     if not tries or _is_critical(group):
         tries.append("fewer or wider layers bring it nearer to the wide limit (Hanin 2018)")
@@ -95,14 +95,15 @@ def _exploding(group: Group) -> str:
     elif not residual:
         tries.append("a residual connection (model.residual: true) carries the gradient past the layers")
     if not tries:
-        tries.append("fewer layers, or a smaller initial sigma_w, tame it")
+        tries.append(f"fewer layers, or {_smaller_weights(group)}, tame it")
     return f"{_rate(group)}; {'; '.join(tries[:2])}."
 
 
 def _longer_memory(group: Group) -> list[str]:
     """What lets a gradient come back through more time steps, beside shorter sequences."""
     if group.settings.get("family") != "rnn":
-        return ["gated cells (lstm, gru) carry it over more time steps", "orthogonal recurrent weights shrink it less"]
+        # The cell of a module of the user's own isn't known: it may be gated already.
+        return ["orthogonal recurrent weights shrink it less", "shorter sequences lose less"]
     gated = group.settings.get("activation") is None
     other = "orthogonal weights (model.init: orthogonal) shrink it less"
     first = other if gated else "gated cells (model.cell: lstm) carry it over more time steps"
@@ -114,6 +115,11 @@ def _pre_norm(group: Group) -> str:
     if group.settings.get("norm") != "pre":
         return "normalisation before each sublayer (model.norm: pre) keeps its size"
     return "fewer blocks, or smaller initial weights, tame it"
+
+
+def _smaller_weights(group: Group) -> str:
+    """The same in the words of the group's own settings: only `init: normal` has a sigma_w."""
+    return "a smaller initial sigma_w" if _name(group, "init") == "normal" else "smaller initial weights"
 
 
 def _step(group: Group) -> str:

@@ -42,6 +42,11 @@ class Change:
         """Whether the means are geometric."""
         return isinstance(self.reference, GeometricMean)
 
+    @property
+    def is_one_seed(self) -> bool:
+        """Whether a side has one seed only, which can't tell a difference from chance."""
+        return self.difference.value is not None and min(self.reference.count, self.candidate.count) == 1
+
 
 @dataclass(frozen=True)
 class Against:
@@ -69,6 +74,26 @@ class Against:
     def differing(self) -> list[int]:
         """The networks of which some measure differs."""
         return [place for place, row in enumerate(self.changes) if any(c.verdict == "differs" for c in row)]
+
+    @property
+    def identical(self) -> list[int]:
+        """The networks of which every measure is the same seed by seed."""
+        return [place for place, row in enumerate(self.changes) if all(c.verdict == "identical" for c in row)]
+
+    @property
+    def unknown(self) -> list[int]:
+        """The networks of which nothing that isn't identical can be judged."""
+        verdicts = [{change.verdict for change in row} - {"identical"} for row in self.changes]
+        return [place for place, found in enumerate(verdicts) if found == {"unknown"}]
+
+    @property
+    def one_seed(self) -> list[int]:
+        """Of the unknown networks those with a difference that a second seed on either side could judge."""
+        return [
+            place
+            for place in self.unknown
+            if any(c.verdict == "unknown" and c.is_one_seed for c in self.changes[place])
+        ]
 
 
 def beside(

@@ -160,9 +160,11 @@ def _print_against(console: Console, against: Against, metric: str, see: str) ->
         columns = key_columns(against.keys, [against.networks[place] for place in shown])
         for rank, measure in enumerate(change.measure for change in against.changes[0]):
             cells = [_change(against.changes[place][rank], arrow) for place in shown]
-            columns.append(Column(words_for(measure, metric).replace(" ", "\n", 1), cells, 600 - rank, measure))
+            columns.append(Column(words_for(measure, metric).replace(" ", "\n", 1), cells, 600 - rank))
         print_columns(console, columns, see)
-        say(console, "* differs beyond chance (95 % for all of them together), = identical seed by seed", "dim")
+        unknown = any(_is_open(change) for place in shown for change in against.changes[place])
+        marks = ["* differs beyond chance (95 % for all of them together)", "= identical seed by seed"]
+        say(console, ", ".join([*marks, *(["? unknown with one seed"] if unknown else [])]), "dim")
         if len(against.networks) > len(shown):
             say(console, f"{len(shown)} of {len(against.networks)} networks shown (all of them with {see})", "dim")
     for line in against_sentences(against, metric):
@@ -176,10 +178,8 @@ def against_sentences(against: Against, metric: str) -> list[str]:
     if not total:
         lines.append("no network stands on both sides")
     else:
+        lines.append(_verdicts(against))
         differing = against.differing
-        same = sum(all(change.verdict == "identical" for change in row) for row in against.changes)
-        tail = f"; {same} identical in everything" if same else ""
-        lines.append(f"{len(differing)} of {count_of(total, 'network')} differ{tail}")
         for place in differing[:_LINES]:
             changed = [change for change in against.changes[place] if change.verdict == "differs"]
             name = settings_line({key: against.networks[place][key] for key in against.keys}) or "the network"
@@ -194,11 +194,34 @@ def against_sentences(against: Against, metric: str) -> list[str]:
     return lines
 
 
+def _verdicts(against: Against) -> str:
+    """How many networks differ, how many do not, and of how many nobody can know."""
+    total = len(against.networks)
+    said = []
+    if len(against.unknown) < total:
+        said.append(f"{len(against.differing)} of {count_of(total, 'network')} differ{'s' * (total == 1)}")
+    if against.identical:
+        said.append(f"{len(against.identical)} identical in everything")
+    one_seed, unmeasured = len(against.one_seed), len(against.unknown) - len(against.one_seed)
+    if one_seed:
+        which = "the network differs" if total == 1 else f"{one_seed} of {total} networks differ"
+        said.append(f"whether {which} is unknown: one seed can't tell a difference from chance")
+    if unmeasured:
+        which = "the network differs" if total == 1 else f"{unmeasured} of {total} networks differ"
+        said.append(f"whether {which} is unknown: nothing was measured on both sides")
+    return "; ".join(said)
+
+
 def _change(change: Change, arrow: str) -> str:
     share = change.measure.endswith("_fraction")
     cells = [estimate_cell(mean, share) for mean in (change.reference, change.candidate)]
-    mark = {"differs": " *", "identical": " ="}.get(change.verdict, "  ")
+    mark = {"differs": " *", "identical": " ="}.get(change.verdict, " ?" if _is_open(change) else "  ")
     return (cells[0] if change.verdict == "identical" else f"{cells[0]} {arrow} {cells[1]}") + mark
+
+
+def _is_open(change: Change) -> bool:
+    """Whether a second seed could judge it."""
+    return change.verdict == "unknown" and change.is_one_seed
 
 
 def _ratio(change: Change, metric: str) -> str:

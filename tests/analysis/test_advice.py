@@ -1,10 +1,13 @@
 """Advice names the figures and never what the user already has."""
 
+from dataclasses import replace
+
 import pytest
 
 from gradlab.analysis.advice import advice
 from gradlab.analysis.summary import summarise_runs
 from tests.store.synthetic import FakeTrial, make_run
+from tests.store.watched_runs import WatchedTrial, make_watched, recurrent
 
 
 def advise(tmp_path, diagnosis, decay=0.5, predicted=None, settings=None, results=None, layers=None):
@@ -97,3 +100,29 @@ def test_a_model_of_the_users_own(tmp_path):
     said = advise(tmp_path, "vanishing", settings={"family": "custom", **nothing})
     assert said.startswith("this network shrinks the gradient 2.0x a layer")
     assert "model.residual" not in said
+    broken = {"status": "diverged", "diverged_step": 0}
+    at_once = advise(tmp_path / "diverged", "diverged", settings={"family": "custom", **nothing}, results=broken)
+    assert "try smaller initial weights" in at_once
+    assert "sigma_w" not in at_once
+    kept = advise(tmp_path / "kept", "vanishing", settings={"family": "custom", **nothing, "residual": True})
+    assert "model." not in kept
+
+
+def test_only_an_init_that_has_one_is_told_of_its_sigma_w(tmp_path):
+    broken = {"status": "diverged", "diverged_step": 0}
+    for init, words in (("normal(sigma_w=4)", "a smaller initial sigma_w"), ("he_normal", "smaller initial weights")):
+        said = advise(tmp_path / init, "diverged", settings={"init": init}, results=broken)
+        assert f"try {words}, or check the data" in said
+
+
+@pytest.mark.parametrize("settings", [{"family": "rnn", "activation": None}, {"family": "custom", "activation": None}])
+def test_gated_cells_are_not_advised_to_who_has_or_may_have_them(settings, tmp_path):
+    run = make_watched(tmp_path / "run", [WatchedTrial("a", rows=recurrent(9), settings=settings)]).directory
+    (group,) = summarise_runs([run]).groups
+    assert group.along_time
+    said = advice(replace(group, diagnoses={"vanishing": 1}))
+    assert "a time step" in said
+    assert "gated" not in said
+    assert "lstm" not in said
+    plain_cells = {**group.settings, "family": "rnn", "activation": "tanh"}
+    assert "gated cells (model.cell: lstm)" in advice(replace(group, diagnoses={"vanishing": 1}, settings=plain_cells))

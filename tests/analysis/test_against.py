@@ -45,6 +45,45 @@ def verdicts(found, measure="gradient_decay"):
     return [by_measure(found, place)[measure].verdict for place in range(len(found.changes))]
 
 
+class TestUnknown:
+    """One seed on a side can't tell a difference from chance; what is equal is known to be."""
+
+    def test_one_seed_on_each_side(self, tmp_path):
+        found = ask(tmp_path, network([-1.0]), network([-0.9]))
+        assert verdicts(found) == ["unknown"]
+        assert (found.differing, found.identical, found.unknown, found.one_seed) == ([], [], [0], [0])
+
+    def test_one_seed_on_one_side(self, tmp_path):
+        found = ask(tmp_path, network([-1.0, -1.1, -1.2]), network([-0.9]))
+        assert (found.unknown, found.one_seed) == ([0], [0])
+
+    def test_the_same_trial_is_identical_not_unknown(self, tmp_path):
+        found = ask(tmp_path, network([-1.0]), network([-1.0]))
+        assert (found.identical, found.unknown) == ([0], [])
+
+    def test_several_seeds_can_tell(self, tmp_path):
+        found = ask(tmp_path, network([-1.0, -1.1, -1.2]), network([-0.9, -1.2, -1.1]))
+        assert verdicts(found) == ["alike"]
+        assert (found.differing, found.unknown) == ([], [])
+
+    def test_nothing_measured_is_no_matter_of_seeds(self, tmp_path):
+        nothing = dict.fromkeys(("final_eval_metric",), None)
+        sides = [network([-1.0], results=nothing), network([-0.5], results=nothing)]
+        found = ask(tmp_path, *sides, metrics=("final_eval_metric",))
+        assert (found.unknown, found.one_seed) == ([0], [])
+
+    def test_networks_of_each_kind(self, tmp_path):
+        deep = [-3.0, -3.1, -3.2]
+        found = ask(
+            tmp_path,
+            network([-1.0], depth=2) + network(deep, depth=3) + network([-2.0], depth=4),
+            network([-0.9], depth=2) + network([log + 1 for log in deep], depth=3) + network([-2.0], depth=4),
+        )
+        assert [found.networks[place]["depth"] for place in found.unknown] == [2]
+        assert [found.networks[place]["depth"] for place in found.differing] == [3]
+        assert [found.networks[place]["depth"] for place in found.identical] == [4]
+
+
 class TestDifferences:
     def test_the_same_seeds_are_compared_with_themselves(self, tmp_path):
         """Differences of log10: 0.1, 0.2, 0.3: mean 0.2, s = 0.1, half width 4.302653 x 0.1 / sqrt(3) = 0.248414."""

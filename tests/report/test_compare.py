@@ -134,7 +134,7 @@ def test_side_by_side(two):
     text = draw(comparison, two)
     assert "one-01234567 → two-01234567" in text
     assert "what differs between the configs: lr: 0.1 → 0.2" in text
-    assert "1 of 1 network differ" in text
+    assert "1 of 1 network differs" in text
     assert "gradient decay 0.500x" in text
     assert "only in one-01234567: depth=2 activation=a, depth=2 activation=b, depth=3 activation=a" in text
     assert "only in two-01234567: depth=3 activation=c" in text
@@ -142,6 +142,29 @@ def test_side_by_side(two):
     assert {row["verdict"] for row in rows} == {"differs", "identical", "only_reference", "only_candidate"}
     (decay,) = [row for row in rows if row["measure"] == "gradient_decay"]
     assert 10 ** float(decay["log10_ratio"]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "depths", "said"),
+    [
+        (1, (2,), "whether the network differs is unknown: one seed can't tell a difference from chance"),
+        (1, (2, 3), "whether 2 of 2 networks differ is unknown: one seed can't tell a difference from chance"),
+        (4, (2,), "1 of 1 network differs"),
+        (4, (2, 3), "2 of 2 networks differ"),
+    ],
+)
+def test_one_seed_decides_nothing(tmp_path, seeds, depths, said):
+    for name, factor in (("one", 1.0), ("two", 0.5)):
+        trials = [trial for trial in sweep("a", depths, factor=factor) if trial.seed < seeds]
+        make_run(tmp_path, [trials], name)
+    found = find_runs([tmp_path])[0]
+    comparison = compare_runs(found, Question(), found[:1])
+    text = draw(comparison, found)
+    assert said in text.splitlines()
+    assert said.replace("'", "&#39;") in comparison_markdown(comparison) or said in comparison_markdown(comparison)
+    assert ("0.300 → 0.150 ?" in text) == (seeds == 1)
+    assert ("? unknown with one seed" in text) == (seeds == 1)
+    assert ("differ" in text.replace("differs beyond", "").split("whether")[0]) == (seeds > 1)
 
 
 def test_markdown_is_a_table_that_readers_take_for_one(two):
