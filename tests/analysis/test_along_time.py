@@ -131,7 +131,7 @@ def test_two_watched_runs_side_by_side(tmp_path):
     [
         ("rnn", recurrent(9), "vanishing", {"activation": "tanh"}, ["5.0x a time step", "model.cell: lstm"], ["resid"]),
         ("rnn", recurrent(9), "vanishing", {"activation": None}, ["5.0x a time step", "orthogonal"], ["model.cell"]),
-        ("custom", recurrent(9), "vanishing", {}, ["5.0x a time step", "orthogonal recurrent weights"], ["model.", "residual", "gated"]),
+        ("custom", recurrent(9), "vanishing", {}, ["5.0x a time step", "orthogonal"], ["model.", "residual", "gated"]),
         ("rnn", recurrent(9), "exploding", {}, ["a time step", "clipping"], ["layer norm"]),
         ("rnn", recurrent(9), "saturated", {}, ["smaller learning rate"], ["model.norm"]),
         ("transformer", None, "vanishing", {"norm": "post"}, ["a layer", "model.norm: pre"], ["residual", "time step"]),
