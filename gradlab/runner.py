@@ -16,6 +16,7 @@ import torch
 
 from gradlab.config.dump import to_yaml
 from gradlab.config.load import LoadedConfig
+from gradlab.config.schema import OWN_DATA
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
@@ -105,7 +106,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         tally = _Tally()
         if parts:
             info = _info(config, directory, device, workers, started)
-            directory.write_info(info | {"code": {**code, **known}})
+            directory.write_info(info | {"code": {**code, **known}, **_own_metrics(config.trials, shop)})
             try:
                 with closing(execute(parts, shop, workers, listener)) as results:
                     for part, histories in results:
@@ -264,6 +265,15 @@ def _info(
         "end": None,
         "recording": before.get("recording"),
     }
+
+
+def _own_metrics(trials: Sequence[Trial], shop: Workshop) -> dict[str, dict[str, list[str]]]:
+    """What the metric is called on data of the user's own, whose task the tables don't tell."""
+    found: dict[str, set[str]] = {}
+    for trial in trials:
+        if trial.data.name in OWN_DATA:
+            found.setdefault(trial.data.name, set()).add(shop.task(trial).metric)
+    return {"metrics": {name: sorted(metrics) for name, metrics in found.items()}} if found else {}
 
 
 def _finish_info(directory: RunDirectory, tally: _Tally, wanted: int) -> None:

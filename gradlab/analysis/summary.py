@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from gradlab.analysis.gradients import LayerRecords
 from gradlab.analysis.group import Group, Profile
 from gradlab.analysis.measures import Measure, Measured, standard_measures
 from gradlab.analysis.pooled import pooled
+from gradlab.config.schema import OWN_DATA, REGRESSIONS
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials, read_trials
 from gradlab.store.records import When
@@ -87,7 +88,9 @@ class Summary:
     @cached_property
     def metric(self) -> str:
         """What `final_eval_metric` is: `accuracy`, `R^2`, or `metric` where the data don't tell."""
-        return metric_name(self.trials.frame["data"].unique().tolist())
+        runs = {part.run.name: part.run for part in self.trials.parts}
+        pairs = self.trials.frame[["data", "run"]].drop_duplicates()
+        return metric_name((data, runs.get(run)) for data, run in pairs.itertuples(index=False))
 
     @cached_property
     def runs(self) -> Mapping[str, int]:
@@ -194,12 +197,26 @@ def summarise_runs(runs: Sequence[RunDirectory]) -> Summary:
     return summarise(read_trials(runs))
 
 
-def metric_name(data: Sequence[Any]) -> str:
-    """What the metric is called for these data sets: R^2 for regression, accuracy for classification, None unknown."""
-    if set(data) & {"npz", "custom"} or not data or not all(isinstance(name, str) for name in data):
-        return "metric"
-    regressions = {name in {"diabetes", "adding"} for name in data}
-    return "metric" if len(regressions) > 1 else "R^2" if regressions == {True} else "accuracy"
+def metric_name(data: Iterable[tuple[Any, RunDirectory | None]]) -> str:
+    """What the metric is called on some data: R^2 for regression, accuracy for classification.
+
+    Args:
+        data: names of data sets, None where nobody told, and a run on each; of data of the user's own its `run.json`
+            tells.
+
+    Returns:
+        `metric` where that isn't known, or differs.
+    """
+    names: set[str] = set()
+    for name, run in data:
+        if not isinstance(name, str):
+            return "metric"
+        if name not in OWN_DATA:
+            names.add("R^2" if name in REGRESSIONS else "accuracy")
+        else:
+            told = {} if run is None else run.read_info().get("metrics") or {}
+            names |= set(told.get(name) or ["metric"])
+    return names.pop() if len(names) == 1 else "metric"
 
 
 class Profiles(Sequence[Profile]):

@@ -38,6 +38,12 @@ SEQUENCES = ("adding", "delayed_recall")
 DEFAULT_SEQUENCE_LENGTH = 20
 """Time steps of generated sequences where `model.sequence_length` doesn't say."""
 
+OWN_DATA = ("npz", "custom")
+"""Data of the user's own."""
+
+REGRESSIONS = ("diabetes", "adding")
+"""Data sets that are regressions; all others but the user's own are classifications."""
+
 SPLIT_OPTIONS: dict[str, Any] = {"eval_fraction": 0.2, "split_seed": 0}
 """Options of every data set that gradlab splits itself, all but `npz` and `custom`."""
 
@@ -107,7 +113,7 @@ class Data(Section):
 
 def data_options(name: str) -> dict[str, Any]:
     """The options that data set `name` reads, with their defaults."""
-    return DATA_OPTIONS[name] | ({} if name in {"npz", "custom"} else SPLIT_OPTIONS)
+    return DATA_OPTIONS[name] | ({} if name in OWN_DATA else SPLIT_OPTIONS)
 
 
 def required_options(name: str) -> list[str]:

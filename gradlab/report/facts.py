@@ -11,7 +11,7 @@ from gradlab.report.numbers import count_of, percent
 MOST_NOTES = 10
 """Different notes that are shown."""
 
-_UNINTERESTING = {"schema_version", "config_digest", "weight_prints", "code", "notes"}
+_UNINTERESTING = {"schema_version", "config_digest", "weight_prints", "code", "metrics", "notes"}
 
 
 def facts_line(info: Mapping[str, Any]) -> str:

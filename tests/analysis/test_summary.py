@@ -186,10 +186,36 @@ def test_rows_of_other_trials_are_ignored(tmp_path):
     assert summary.profiles[0].layers == tuple(range(1, 7))
 
 
-def test_the_metric_by_its_name():
-    assert metric_name(["digits", "moons"]) == "accuracy"
-    assert metric_name(["diabetes"]) == "R^2"
-    assert metric_name(["diabetes", "digits"]) == metric_name(["npz"]) == metric_name([]) == "metric"
+@pytest.mark.parametrize("name", ["digits", "moons", "multilabel", "delayed_recall"])
+def test_the_metric_of_classifications(name):
+    assert metric_name([(name, None), ("breast_cancer", None)]) == "accuracy"
+
+
+def test_the_metric_of_regressions_and_of_who_knows_what():
+    assert metric_name([("diabetes", None), ("adding", None)]) == "R^2"
+    for unknown in (["diabetes", "digits"], ["npz"], ["custom"], [None], ["digits", None], []):
+        assert metric_name((name, None) for name in unknown) == "metric"
+
+
+def test_the_metric_on_data_of_the_users_own_is_told_by_the_run(tmp_path):
+    def run_on(name, metrics, data="npz"):
+        run = make_run(tmp_path, [[FakeTrial(name, settings={"data": data})]], name)
+        run.write_info({"metrics": metrics} if metrics else {})
+        return run
+
+    regression, classes = run_on("a", {"npz": ["R^2"]}), run_on("b", {"npz": ["accuracy"]})
+    silent, both = run_on("c", None), run_on("d", {"custom": ["R^2", "accuracy"]}, "custom")
+    diabetes = run_on("e", None, "diabetes")
+    for runs, name in (
+        ([regression], "R^2"),
+        ([classes], "accuracy"),
+        ([regression, diabetes], "R^2"),
+        ([classes, diabetes], "metric"),
+        ([regression, silent], "metric"),
+        ([both], "metric"),
+        ([silent], "metric"),
+    ):
+        assert summarise_runs(runs).metric == name
 
 
 def test_the_order_of_trials_does_not_matter(tmp_path):
