@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.engine.modules.first_step import forked_streams
-from gradlab.engine.modules.layers import copied, tensors_in
+from gradlab.engine.modules.layers import tensors_in
 from gradlab.watching.cycles import Cycles
 from gradlab.watching.hooks import Aside, Hook
 from gradlab.watching.passes import Passes
@@ -81,9 +81,8 @@ class Replay:
         """Whether a pass has begun."""
         return bool(self._calls)
 
-    def passes(self, model: nn.Module, batch_dim: int) -> Passes:
-        """The passes of this step, gone through again by a copy of `model`, the module inside, as it is now."""
-        copy = copied(model)
+    def passes(self, copy: nn.Module, batch_dim: int) -> Passes:
+        """The passes of this step, gone through again by a copy of the module inside, as it was before the update."""
         passes = Passes(copy, self._aside, batch_dim, Cycles())
         passes.install()
         for call in self._calls:

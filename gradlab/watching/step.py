@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gradlab.engine.history import LayerInfo
+from gradlab.engine.modules.layers import copied
 from gradlab.watching.cycles import Cycles
 from gradlab.watching.gradients import GradientNorms
 from gradlab.watching.hooks import Aside
@@ -103,7 +104,8 @@ class Observer:
         self._scale = _scale(self._scaler)
         self._weights = weights_before(self._passes.layers, self._passes.norms)
         self._recurrent = recurrent_copies(self._passes.layers)
-        self._seen = self._replay.passes(self.inner, self._batch_dim) if self._replay is not None else self._passes
+        # The passes may be made inside the optimizer's step, by a closure.
+        self._copy = copied(self.inner) if self._replay is not None else None
 
     def without_update(self) -> None:
         """The optimizer left the weights as they are: the step is still to come."""
@@ -111,7 +113,10 @@ class Observer:
 
     def after_update(self) -> Observed | None:
         """What the step showed; None if there was no backward pass."""
-        trained, examples = self._seen.trained(), self._seen.examples()
+        passes = self._passes
+        if self._replay is not None and self._copy is not None:
+            passes = self._replay.passes(self._copy, self._batch_dim)
+        trained, examples = passes.trained(), passes.examples()
         gradients = self._gradients.seen
         if not trained and not gradients:
             self.end()
@@ -123,7 +128,7 @@ class Observer:
         values, further = on_host(rows, {"grad_norm": grad_norm(step)})
         self.end()
         self._passes.forget()
-        del self._weights, self._recurrent, self._seen
+        del self._weights, self._recurrent, self._copy
         infos = tuple(row.info for row in rows)
         known = examples if trained else None
         return Observed(infos, tuple(values), further, known, tuple(notes + _unseen(step, rows)))
