@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import inspect
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from gradlab.errors import UsageError
 from gradlab.watching import Recorder, watch
+from gradlab.watching.evaluations import Evaluations
 
 if not (find_spec("transformers") and find_spec("accelerate")):
     raise ImportError(
@@ -21,6 +21,7 @@ if not (find_spec("transformers") and find_spec("accelerate")):
         "pip install --constraint constraints.txt --editable '.[huggingface]'"
     )
 from accelerate.optimizer import AcceleratedOptimizer
+from transformers.trainer import Trainer
 from transformers.trainer_callback import TrainerCallback, TrainerControl, TrainerState
 from transformers.training_args import TrainingArguments
 
@@ -35,10 +36,11 @@ class GradlabCallback(TrainerCallback):
     otherwise), summed over accumulated batches, without the factor of a GradScaler. The training stays as it is, bit
     by bit. Rows are at optimizer steps, whatever the number of batches in each.
 
-    `train_loss` is the loss that the model itself returns, as it is averaged over the accumulated batches. Where the
-    model returns none, since a `compute_loss_func` or label smoothing works on its outputs, it is the `loss` of the
-    Trainer's latest log: the mean over the steps before. Evaluations add `eval_loss` and `eval_metric` to the step that
-    comes next.
+    `train_loss` is the sum of what the Trainer's `training_step` returned for the batches of the step: the loss that
+    is differentiated, whoever computes it. Evaluations add `eval_loss` and `eval_metric` to the step that comes next.
+
+    Of a model that the Trainer compiles (`torch_compile=True`) everything is recorded, in several processes the weights
+    and their gradients alone.
 
     A training that goes on from a checkpoint is a trial of its own whose steps are counted on, with its beginning in
     the column `first_step`. Going on again from the same step replaces it.
@@ -79,9 +81,8 @@ class GradlabCallback(TrainerCallback):
         self.every, self.out, self.seed, self.settings, self.fresh = every, out, seed, settings, fresh
         self.eval_loss, self.eval_metric = eval_loss, eval_metric
         self.recorder: Recorder | None = None
-        self._losses = _ModelLosses()
-        self._trainers_mean: float | None = None
-        self._hook: RemovableHandle | None = None
+        self._losses: _StepLosses | None = None
+        self._evaluations = Evaluations("eval_loss", eval_loss, eval_metric)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -89,6 +90,7 @@ class GradlabCallback(TrainerCallback):
         """Start a recorder."""
         self.close()
         model, optimizer, scaler = kwargs["model"], kwargs["optimizer"], None
+        trainer = _calling_trainer()
         if isinstance(optimizer, AcceleratedOptimizer):
             kind = optimizer.accelerator_state.distributed_type.value
             if kind in _SHARDED:
@@ -102,8 +104,10 @@ class GradlabCallback(TrainerCallback):
             )
         if not state.is_world_process_zero:
             return
+        called = getattr(trainer, "model_wrapped", model)
+        # What the Trainer has compiled runs no hooks of the model itself. Processes are wrapped around it otherwise.
         self.recorder = watch(
-            model,
+            called if getattr(called, "_orig_mod", None) is model else model,
             optimizer,
             self.every,
             self.out,
@@ -113,27 +117,15 @@ class GradlabCallback(TrainerCallback):
             fresh=self.fresh,
             first_step=state.global_step,
         )
-        self._losses, self._trainers_mean = _ModelLosses(), None
-        self._hook = model.register_forward_hook(self._losses, with_kwargs=True)
+        self._losses = None if trainer is None else _StepLosses(trainer)
+        self._evaluations = Evaluations("eval_loss", self.eval_loss, self.eval_metric)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Log the step's loss."""
-        if self.recorder is not None:
-            loss = self._losses.of_step()
-            self.recorder.log(train_loss=self._trainers_mean if loss is None else loss)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: Mapping[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Keep the Trainer's own mean of losses, for models that return none."""
-        self._trainers_mean = (logs or {}).get("loss", self._trainers_mean)
+        if self.recorder is not None and self._losses is not None:
+            self.recorder.log(train_loss=self._losses.of_step())
 
     def on_evaluate(
         self,
@@ -145,62 +137,70 @@ class GradlabCallback(TrainerCallback):
     ) -> None:
         """Log what the evaluation found."""
         if self.recorder is not None and metrics is not None:
-            self.recorder.log(eval_loss=metrics.get(self.eval_loss), eval_metric=metrics.get(self.eval_metric or ""))
+            self.recorder.log(**self._evaluations.columns(metrics))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write what is left and let go of the model."""
+        missing = self._evaluations.missing() if self.recorder is not None else None
         self.close()
+        if missing is not None:
+            warnings.warn(missing, UserWarning, stacklevel=2)
 
     def close(self) -> None:
         """Likewise, after an exception; without effect while no training is recorded."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        if self._losses is not None:
+            self._losses.remove()
+            self._losses = None
         if self.recorder is not None:
             self.recorder.close()
             self.recorder = None
 
 
-class _ModelLosses:
-    """The losses that the model returned since the latest optimizer step, one for each accumulated batch.
+class _StepLosses:
+    """The losses that a Trainer's backward passes start from, one for each accumulated batch.
 
-    A forward hook, called as it stands where the Trainer compiles the model.
+    Stands before the Trainer's `training_step`, which returns them, however they are computed.
     """
 
-    def __init__(self) -> None:
-        self._latest: Tensor | None = None
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer, self._step = trainer, trainer.training_step
+        self._before = vars(trainer).get("training_step")
         self._sum: Tensor | None = None
-        self._count = 0
-        self._normalised = False
+        self._stand(self)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Keep the loss on its device."""
-        if not module.training or not torch.is_grad_enabled():
-            return
-        loss = output.get("loss") if isinstance(output, Mapping) else output[0] if isinstance(output, tuple) else None
-        if isinstance(loss, Tensor) and loss.dim() == 0 and loss.requires_grad:
-            self._add()
-            # No copy, so that the factor that the Trainer applies in place, with several processes, is in it.
-            self._latest = loss.detach()
-            # A model that is given the number of items of all accumulated batches divides by it already.
-            self._normalised = kwargs.get("num_items_in_batch") is not None
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # A copied or saved model gets a method that does nothing, of Python's own, so that it needs no gradlab.
-        return getattr, (contextlib.nullcontext(), "__exit__")
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """One batch's forward and backward pass; its loss is kept on its device."""
+        loss = self._step(*arguments, **keywords)
+        if isinstance(loss, Tensor):
+            # A copy, since compiled code may write into its outputs' memory again.
+            self._sum = loss.detach().clone() if self._sum is None else self._sum + loss.detach()
+        return loss
 
     def of_step(self) -> Tensor | None:
-        """The loss of an optimizer step, whose batches are forgotten; None if the model returned none."""
-        self._add()
-        total, count = self._sum, self._count
-        self._sum, self._count = None, 0
-        return total if total is None or self._normalised else total / count
+        """The loss of an optimizer step, whose batches are forgotten; None if there were none."""
+        total, self._sum = self._sum, None
+        return total
 
-    def _add(self) -> None:
-        if self._latest is not None:
-            self._sum = self._latest if self._sum is None else self._sum + self._latest
-            self._count += 1
-            self._latest = None
+    def remove(self) -> None:
+        """Stand aside, unless something else has come before the method since."""
+        if vars(self._trainer).get("training_step") is self:
+            self._stand(self._before)
+
+    def _stand(self, step: Any) -> None:
+        if step is None:
+            del self._trainer.training_step
+        else:
+            vars(self._trainer)["training_step"] = step
+
+
+def _calling_trainer() -> Trainer | None:
+    """The Trainer whose training begins: it doesn't show itself to its callbacks."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Trainer):
+            return owner
+        frame = frame.f_back
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from gradlab.errors import UsageError
 from gradlab.watching import Recorder, watch
+from gradlab.watching.evaluations import Evaluations
 
 if TYPE_CHECKING or find_spec("lightning"):
     from lightning.pytorch.callbacks import Callback
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 _SHARDED = {"FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAStrategy", "SingleDeviceXLAStrategy"}
 """Strategies under which no process holds whole gradients that torch's hooks could show."""
 
+_COMPILED = (
+    "the whole LightningModule is compiled, its training_step included, so only weights and their gradients are "
+    "recorded; compile the network in it instead (self.net = torch.compile(net)) and give GradlabCallback(module='net')"
+)
+
 
 class GradlabCallback(Callback):
     """Records how gradients flow through a LightningModule while `Trainer.fit` trains it.
@@ -42,6 +49,9 @@ class GradlabCallback(Callback):
 
     A training that goes on, from a checkpoint or in a second call of `fit`, is a trial of its own whose steps are
     counted on, with its beginning in the column `first_step`. Going on again from the same step replaces it.
+
+    Of a compiled LightningModule only the weights and their gradients are recorded, since its `training_step` is
+    compiled with it; of a compiled network in it everything, where `module` names that.
 
     With several processes (DDP) the one of rank 0 records, and its gradients are those of its own share of the batch.
 
@@ -84,6 +94,7 @@ class GradlabCallback(Callback):
         self._stepping: Optimizer | None = None
         self._scaler: torch.amp.GradScaler | None = None
         self._loss: Tensor | None = None
+        self._evaluations = Evaluations("val_loss", eval_loss, eval_metric)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start a recorder."""
@@ -105,6 +116,9 @@ class GradlabCallback(Callback):
             fresh=self.fresh,
             first_step=trainer.global_step,
         )
+        self._evaluations = Evaluations("val_loss", self.eval_loss, self.eval_metric)
+        if pl_module._compiler_ctx is not None:
+            self.recorder.notes.append(_COMPILED)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Keep the loss that is to be differentiated, on its device."""
@@ -125,12 +139,14 @@ class GradlabCallback(Callback):
         """Log what the validation found."""
         if self.recorder is None or trainer.sanity_checking:
             return
-        found = trainer.callback_metrics
-        self.recorder.log(eval_loss=found.get(self.eval_loss), eval_metric=found.get(self.eval_metric or ""))
+        self.recorder.log(**self._evaluations.columns(trainer.callback_metrics))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left and let go of the model."""
+        missing = self._evaluations.missing() if self.recorder is not None else None
         self._close()
+        if missing is not None:
+            warnings.warn(missing, UserWarning, stacklevel=2)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Likewise: a training that fails or is interrupted keeps its records."""

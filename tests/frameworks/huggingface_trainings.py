@@ -76,7 +76,13 @@ MODELS = {"gpt2": gpt2, "llama": llama, "plain": Plain}
 
 
 def train(
-    model: nn.Module, out: Path, *callbacks: Any, resume: Any = None, trainer_options: Any = None, **options: Any
+    model: nn.Module,
+    out: Path,
+    *callbacks: Any,
+    resume: Any = None,
+    kind: type[Trainer] = Trainer,
+    trainer_options: Any = None,
+    **options: Any,
 ) -> tuple[Trainer, list[dict[str, Tensor]]]:
     """A training with the Trainer, and the batches in their order."""
     batches: list[dict[str, Tensor]] = []
@@ -98,7 +104,7 @@ def train(
     }
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    trainer = Trainer(
+    trainer = kind(
         model,
         TrainingArguments(**(defaults | options)),
         data_collator=collate,

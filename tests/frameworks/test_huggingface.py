@@ -12,9 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import (
-    TrainerCallback,
-)
+from transformers import Trainer, TrainerCallback
 
 from gradlab.errors import UsageError
 from gradlab.huggingface import GradlabCallback
@@ -112,13 +110,53 @@ def test_evaluations_add_their_loss_and_metric_to_the_step_that_comes_next(tmp_p
     assert list(recorded.trials(tmp_path / "mine")["final_eval_loss"]) == [logged[12]["eval_loss"]]
 
 
-def test_the_trainers_own_mean_stands_in_for_a_loss_that_the_model_does_not_return(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"label_smoothing_factor": 0.1, "logging_steps": 2}
-    trainer, _ = train(llama(), tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **options)
-    logged = {entry["step"]: entry["loss"] for entry in trainer.state.log_history if "loss" in entry}
-    rows = recorded.steps(tmp_path / "mine").set_index("step")["train_loss"]
-    assert rows.isna()[0]
-    assert {step: rows[step] for step in range(2, STEPS, 2)} == {step: logged[step] for step in range(2, STEPS, 2)}
+def squares(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+    scores: Tensor = outputs["logits"]
+    return scores.square().mean() / 2
+
+
+class Doubling(Trainer):
+    """Trains on something else than the loss that the model returns."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return 2 * super().compute_loss(*args, **kwargs)
+
+
+LOSSES: dict[str, dict[str, Any]] = {
+    "the model's": {},
+    "smoothed": {"label_smoothing_factor": 0.1},
+    "a function's": {"trainer_options": {"compute_loss_func": squares}},
+    "a Trainer's own": {"kind": Doubling},
+}
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize(
+    ("make", "computed"),
+    # The Trainer smooths labels for models of its own library only.
+    [(make, computed) for make in (llama, Plain) for computed in LOSSES if (make, computed) != (Plain, "smoothed")],
+)
+def test_the_loss_is_that_of_the_step_whoever_computes_it(
+    tmp_path: Path, make: Any, computed: str, accumulated: int
+) -> None:
+    options = LOSSES[computed]
+    callback = GradlabCallback(1, tmp_path / "mine")
+    logging: dict[str, Any] = {"logging_steps": 1, "gradient_accumulation_steps": accumulated}
+    trainer, _ = train(make(), tmp_path / "mine", callback, **logging, **options)
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]  # of the step just made
+    assert len(logged) == STEPS
+    assert list(recorded.steps(tmp_path / "mine")["train_loss"]) == logged
+    assert "training_step" not in vars(trainer)
+
+
+def test_a_metric_that_no_evaluation_has_is_told_once(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 4}
+    callback = GradlabCallback(2, tmp_path / "mine", eval_metric="hits", fresh=True)
+    with pytest.warns(UserWarning, match=r"\(eval_metric='hits'\): no evaluation had it, but eval_loss") as warned:
+        train(Plain(), tmp_path / "mine", callback, **options)
+    assert len(warned) == 1
+    with pytest.warns(UserWarning, match=r"eval_metric='hits'\): no evaluation had it, nor anything else"):
+        train(Plain(), tmp_path / "mine", callback)
 
 
 def test_a_training_that_fails_keeps_its_records_and_a_second_one_may_follow(tmp_path: Path) -> None:
@@ -152,21 +190,6 @@ def test_a_training_from_a_checkpoint_counts_on(tmp_path: Path) -> None:
     assert list(recorded.trials(tmp_path / "then")["first_step"]) == [7]
     first, then = (recorded.layers(tmp_path / name) for name in ("first", "then"))
     pd.testing.assert_frame_equal(first[first["step"] == 10].reset_index(drop=True), then)
-
-
-@pytest.mark.filterwarnings("ignore:.*speedups for torchdynamo")  # the Trainer recommends a GPU
-def test_of_a_model_that_the_trainer_compiles_the_weights_are_recorded(tmp_path: Path) -> None:
-    compiled, other, plain = Plain(), Plain(), Plain()
-    kind: dict[str, Any] = {"torch_compile": True, "torch_compile_backend": "aot_eager"}
-    _, batches = train(compiled, tmp_path / "mine", GradlabCallback(2, tmp_path / "mine"), **kind)
-    torch._dynamo.reset()
-    train(other, tmp_path / "mine", **kind)
-    torch._dynamo.reset()
-    assert recorded.same_bits(compiled, other)
-    wanted = recorded.gradient_norms(plain, lambda model: model(**batches[0])["loss"])
-    found = recorded.recorded_norms(tmp_path / "mine", 0)
-    assert found == {name: pytest.approx(wanted[name], rel=1e-4, nan_ok=True) for name in wanted}
-    assert "no call was seen" in (tmp_path / "mine" / "run.json").read_text()
 
 
 def test_a_model_may_be_copied_and_saved_while_it_is_trained(tmp_path: Path) -> None:

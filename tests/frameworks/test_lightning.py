@@ -122,6 +122,14 @@ def test_validation_adds_its_loss_and_metric_to_the_step_that_comes_next(tmp_pat
     assert list(recorded.trials(tmp_path / "mine")["final_eval_loss"]) == [wanted[24][0]]
 
 
+def test_a_metric_that_was_never_logged_is_told_once(tmp_path: Path) -> None:
+    callback = GradlabCallback(2, tmp_path / "mine", eval_loss="loss", eval_metric="nope")
+    told = r"GradlabCallback\(eval_loss='loss', eval_metric='nope'\): no evaluation had it, but .*val_loss.*hits"
+    with pytest.warns(UserWarning, match=told) as warned:
+        fit(Module(), callback, validate=True, max_epochs=2)
+    assert len([one for one in warned if "GradlabCallback" in str(one.message)]) == 1
+
+
 @pytest.mark.parametrize("error", [ValueError("a broken image"), KeyboardInterrupt()])
 def test_a_training_that_fails_or_is_interrupted_keeps_its_records(tmp_path: Path, error: BaseException) -> None:
     module = Module(fails_at=9, error=error)
@@ -185,17 +193,6 @@ class Two(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return [torch.optim.SGD(net.parameters(), lr=0.1) for net in (self.one, self.other)]
-
-
-def test_of_a_compiled_module_the_weights_are_recorded(tmp_path: Path) -> None:
-    compiled, other = Module(), Module()
-    for module, callbacks in ((compiled, [GradlabCallback(2, tmp_path / "mine")]), (other, [])):
-        fit(torch.compile(module, backend="aot_eager"), *callbacks)  # type: ignore[arg-type]
-        torch._dynamo.reset()
-    assert recorded.same_bits(compiled, other)
-    assert list(recorded.steps(tmp_path / "mine")["step"]) == [0, 2, 4, 6, 8, 10]
-    assert recorded.layers(tmp_path / "mine")["weight_grad_norm"].min() > 0
-    assert "no call was seen" in (tmp_path / "mine" / "run.json").read_text()
 
 
 def test_of_several_optimizers_one_is_chosen(tmp_path: Path) -> None:
