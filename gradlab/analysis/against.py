@@ -12,6 +12,7 @@ from gradlab.analysis.contrasts import Cells, Difference
 from gradlab.analysis.estimates import GeometricMean, Mean
 from gradlab.analysis.factors import Grouping, factor_columns, group_trials, plain_cell
 from gradlab.analysis.measures import Measure
+from gradlab.analysis.telling import is_unread, telling
 from gradlab.store.reading import Trials
 
 SIGNIFICANT = 0.05
@@ -115,15 +116,19 @@ def beside(
     frame = trials.frame
     changed: dict[str, tuple[Any, Any]] = {}
     keys: list[str] = []
+    common: tuple[dict[str, Any], dict[str, Any]] = {}, {}
     for name in factor_columns(frame):
         here, there = (
             {plain_cell(cell, name) for cell in frame[name][mask].tolist()} for mask in (is_reference, ~is_reference)
         )
+        for side, values in zip(common, (here, there), strict=True):
+            side |= {name: next(iter(values))} if len(values) == 1 else {}
         if len(here) > 1 or len(there) > 1:
             keys.append(name)
         elif here != there:
             changed[name] = (here.pop(), there.pop())
-    keys = keys if by is None else list(by)
+    changed = _said(changed, common)
+    keys = list(telling(keys, group_trials(frame).settings)) if by is None else list(by)
     grouping = group_trials(frame, keys)
     in_reference, in_candidate = grouping.count(is_reference), grouping.count(~is_reference)
     both = np.flatnonzero((in_reference > 0) & (in_candidate > 0)).tolist()
@@ -152,6 +157,18 @@ def beside(
             for here, there in ((in_reference, in_candidate), (in_candidate, in_reference))
         ),
     )
+
+
+def _said(
+    changed: Mapping[str, tuple[Any, Any]], common: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> dict[str, tuple[Any, Any]]:
+    """What differs, without what one side has not because it doesn't read it, where something else differs too.
+
+    Args:
+        common: the settings that are one throughout on each side.
+    """
+    plain = {name: pair for name, pair in changed.items() if not any(is_unread(side, name) for side in common)}
+    return plain or dict(changed)
 
 
 _Row = tuple[Measure, Mean | GeometricMean, Mean | GeometricMean, tuple[Difference, bool]]

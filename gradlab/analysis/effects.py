@@ -156,7 +156,7 @@ def effects(
         known = np.isfinite(measure.numbers)
         used, cell = np.unique(grouping.codes[known], return_inverse=True)
         if used.tobytes() not in layouts:
-            layouts[used.tobytes()] = _Layout.of(grouping, used)
+            layouts[used.tobytes()] = _Layout.of(grouping, used, by or ())
         layout = layouts[used.tobytes()]
         if layout.factors:
             cells = Cells(cell.reshape(-1), trials.seeds[known], measure.numbers[known], len(used))
@@ -173,9 +173,10 @@ class _Layout:
     design: Design
 
     @classmethod
-    def of(cls, grouping: Grouping, groups: Any) -> _Layout:
+    def of(cls, grouping: Grouping, groups: Any, asked: Sequence[str]) -> _Layout:
         # Runs of the same settings are further trials of the same cell, unless nothing else varies.
-        names = [name for name in grouping.varying if name != "run"] or grouping.varying
+        told = [name for name in grouping.varying if name in {*grouping.telling, *asked}]
+        names = [name for name in told if name != "run"] or grouping.varying
         factors, notes = factors_of([grouping.settings[group] for group in groups], names)
         levels = np.stack([f.codes for f in factors], axis=1) if factors else np.zeros((len(groups), 0), np.int64)
         return cls(factors, tuple(notes), Design.of(levels, [len(f.levels) for f in factors]))

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from gradlab.analysis.estimates import Codes
+from gradlab.analysis.telling import telling
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import TRIAL_COLUMNS
 from gradlab.store.tables import TRIALS
@@ -48,6 +49,11 @@ class Grouping:
         """The trials of each group."""
         order = np.argsort(self.codes, kind="stable")
         return tuple(np.split(order, np.searchsorted(self.codes[order], np.arange(1, self.size))))
+
+    @cached_property
+    def telling(self) -> tuple[str, ...]:
+        """Those of `varying` that say more than that some networks don't read them."""
+        return telling(self.varying, self.settings)
 
     def count(self, chosen: npt.NDArray[np.bool_]) -> Codes:
         """`[group]`, how many of its trials are chosen."""

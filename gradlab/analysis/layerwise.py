@@ -202,7 +202,7 @@ def layer_tables(trials: Trials) -> tuple[tuple[LayerTable, ...], tuple[Skipped,
         tables.append(
             LayerTable(
                 settings=settings,
-                varying=grouping.varying,
+                varying=grouping.telling,
                 trials=tuple(records[trial] for trial in members),
                 last_steps=(int(steps.min()), int(steps.max())) if len(steps) else None,
                 rows=tuple(row for row in rows[number] if row.kind != TIME),

@@ -101,7 +101,7 @@ class Summary:
     def keys(self) -> tuple[str, ...]:
         """The factors that name a group: those that vary, or what kind of network it is where none does."""
         if self.varying or not self.grouping.size:
-            return self.varying
+            return self.varying if self.by is not None else self.grouping.telling
         known = self.grouping.settings[0]
         if "family" not in known:
             return tuple(known)

@@ -11,7 +11,7 @@ from rich.text import Text
 from gradlab.analysis.group import Group
 from gradlab.analysis.summary import Summary
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.naming import key_columns, settings_line
+from gradlab.report.naming import key_columns, network_line
 from gradlab.report.numbers import (
     arithmetic,
     count_of,
@@ -106,7 +106,7 @@ def print_sources(console: Console, summary: Summary, runs: Sequence[RunDirector
 def place_name(summary: Summary, place: int) -> str:
     """A group by its factors: `depth=30 activation=relu`."""
     settings = summary.grouping.settings[place]
-    return settings_line({key: settings[key] for key in summary.keys if key in settings})
+    return network_line(summary.keys, settings)
 
 
 def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: bool) -> list[Column]:

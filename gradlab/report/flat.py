@@ -11,6 +11,7 @@ from gradlab.analysis.against import Against
 from gradlab.analysis.compare import Comparison
 from gradlab.analysis.effects import MeasureEffects
 from gradlab.analysis.estimates import GeometricMean, Mean
+from gradlab.analysis.summary import Summary
 from gradlab.report.compare import against_sentences, agreement_sentence
 from gradlab.report.effects import effect_sentences
 from gradlab.report.markup import escaped, markdown_cell, markdown_row
@@ -52,7 +53,7 @@ def group_rows(comparison: Comparison) -> list[dict[str, Any]]:
     summary = comparison.summary
     rows = []
     for place, group in zip(summary.places, summary.groups, strict=True):
-        row = {name: group.settings[name] for name in summary.keys if name in group.settings}
+        row = {name: group.settings[name] for name in _keys(summary) if name in group.settings}
         row |= {"runs": " ".join(group.runs), "trials": group.trials, "completed": group.completed}
         row |= {"diverged": group.diverged, "failed": group.failed}
         if comparison.measures is None:
@@ -72,7 +73,7 @@ def layer_rows(comparison: Comparison) -> list[dict[str, Any]]:
         return rows
     for place in summary.places:
         settings = summary.grouping.settings[place]
-        key = {name: settings[name] for name in summary.keys if name in settings}
+        key = {name: settings[name] for name in _keys(summary) if name in settings}
         for row in layers.rows_of(place):
             facts = {"layer": int(layers.layer[row]), "name": layers.name[row], "kind": layers.kind[row]}
             rows.append(key | facts | {"units": layers.units[row]})
@@ -117,6 +118,11 @@ def effect_rows(effects: MeasureEffects) -> list[dict[str, Any]]:
         for factor in effects.factors
         for level in factor.levels
     ]
+
+
+def _keys(summary: Summary) -> tuple[str, ...]:
+    """What names a group, nothing left out."""
+    return summary.varying or summary.keys
 
 
 def _main_rows(comparison: Comparison) -> list[dict[str, Any]]:

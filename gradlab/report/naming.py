@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gradlab.analysis.telling import is_unread
 from gradlab.report.layout import Column
 from gradlab.report.numbers import NOTHING, broken_setting, setting
 
@@ -22,6 +23,11 @@ _PLAIN_NAME = r"[^\W\d_]+_?{layer}|output"
 def settings_line(settings: Mapping[str, Any]) -> str:
     """Settings in one line."""
     return " ".join(f"{key}={setting(value)}" for key, value in settings.items())
+
+
+def network_line(keys: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """A network by some of its settings, without those that it doesn't read."""
+    return settings_line({key: settings[key] for key in keys if key in settings and not is_unread(settings, key)})
 
 
 def key_columns(keys: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[Column]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gradlab.analysis.telling import telling
 from gradlab.config.sweep import Trial
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.numbers import NOTHING, count_of, number, setting
@@ -50,7 +51,8 @@ def print_predictions(console: Console, trials: Sequence[Trial], forecasts: Sequ
         say(console, f"mean-field theory covers families {' and '.join(COVERED)}: no prediction for {left_out}")
     if not rows:
         return
-    names = [name for name in rows[0][0] if len({repr(factors[name]) for factors, _ in rows}) > 1]
+    varying = [name for name in rows[0][0] if len({repr(factors.get(name)) for factors, _ in rows}) > 1]
+    names = list(telling(varying, [factors for factors, _ in rows]))
     names = names or [name for name in ("depth", "activation", "init") if rows[0][0][name] is not None]
     columns = [Column(name, [setting(factors[name]) for factors, _ in rows], right=False) for name in names]
     columns += [

@@ -13,7 +13,7 @@ from gradlab.analysis.estimates import GeometricMean
 from gradlab.analysis.layerwise import Estimate, LayerRow, LayerTable
 from gradlab.report.facts import facts_line, note_lines
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.naming import name_column, settings_line
+from gradlab.report.naming import name_column, network_line, settings_line
 from gradlab.report.numbers import NOTHING, count_of, geometric, number, percent, setting
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import LAYER
@@ -72,7 +72,7 @@ def _group_title(table: LayerTable) -> str:
     keys = table.varying or tuple(key for key in ("depth", "activation") if table.settings.get(key) is not None)
     words = Counter(str(row.get("diagnosis") or row.get("status")) for row in table.trials)
     diagnosis = ", ".join(f"{word} {count}" for word, count in words.most_common())
-    name = settings_line({key: table.settings[key] for key in keys})
+    name = network_line(keys, table.settings)
     return f"{name or 'all trials'}: {count_of(len(table.trials), 'trial')} ({diagnosis}); {_steps(table)}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from gradlab.analysis.telling import telling
 from gradlab.config.sweep import Trial
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.naming import settings_line
@@ -25,7 +26,7 @@ def print_trials(console: Console, trials: Sequence[Trial], see: str = "--json")
     """
     rows = [_row(trial) for trial in trials]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    varying = [name for name in names if len({row.get(name) for row in rows}) > 1]
+    varying = telling([name for name in names if len({row.get(name) for row in rows}) > 1], rows)
     hidden = max(len(trials) - 2 * _SHOWN_AT_EACH_END, 0)
     ends = range(_SHOWN_AT_EACH_END), range(len(trials) - _SHOWN_AT_EACH_END, len(trials))
     places: list[int | None] = [*ends[0], None, *ends[1]] if hidden else list(range(len(trials)))
@@ -44,7 +45,8 @@ def print_trials(console: Console, trials: Sequence[Trial], see: str = "--json")
     print_columns(console, columns, see)
     if hidden:
         say(console, f"{count_of(hidden, 'trial')} in the middle not shown (all of them with {see})")
-    common = {name: rows[0][name] for name in names if name not in varying and rows[0].get(name) is not None}
+    alike = [name for name in names if len({row.get(name) for row in rows}) == 1]
+    common = {name: rows[0][name] for name in alike if rows[0].get(name) is not None}
     if common and len(rows) > 1:
         say(console, f"all: {settings_line(common)}")
     say(console, count_of(len(trials), "trial"))
