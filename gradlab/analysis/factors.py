@@ -19,8 +19,8 @@ from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import TRIAL_COLUMNS
 from gradlab.store.tables import TRIALS
 
-_NEUTRAL = {"none", "pytorch_default", "sgd"}
-"""Names of what a network has where nothing was chosen: they stand first."""
+_NEUTRAL = {"none", "pytorch_default", "sgd", "rnn"}
+"""Names of what is plain, or what a network has where nothing was chosen: they stand first."""
 
 _ACTIVATION_ORDER = {name: place for place, name in enumerate(ACTIVATIONS)}
 

@@ -158,3 +158,9 @@ def test_the_trials_of_a_sweep():
     assert head.split() == ["#", "trial_id", "model.cell"]
     assert "family=rnn" in common
     assert "activation" not in common
+
+
+def test_plain_cells_are_the_reference(tmp_path):
+    run = make_run(tmp_path, [cells()])
+    comparison = compare_runs([run], Question())
+    assert comparison.effects[0].factors[0].reference == "rnn"
