@@ -149,12 +149,12 @@ class GradlabCallback(Callback):
             warnings.warn(missing, UserWarning, stacklevel=2)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Likewise: a training that fails or is interrupted keeps its records."""
-        self._close()
+        """Likewise: a training that is interrupted keeps its records, and one that fails has its error beside them."""
+        self._close(exception if isinstance(exception, Exception) else None)
 
-    def _close(self) -> None:
+    def _close(self, error: Exception | None = None) -> None:
         if self.recorder is not None:
-            self.recorder.close()
+            self.recorder.close(error)
             self.recorder = None
 
     def _watched(self, module: nn.Module) -> nn.Module:

@@ -136,6 +136,12 @@ def test_a_training_that_fails_or_is_interrupted_keeps_its_records(tmp_path: Pat
     with pytest.raises((type(error), SystemExit)):
         fit(module, GradlabCallback(2, tmp_path / "mine"))
     assert list(recorded.steps(tmp_path / "mine")["step"]) == [0, 2, 4, 6, 8]
+    (row,) = recorded.trials(tmp_path / "mine").to_dict("records")
+    if isinstance(error, ValueError):
+        assert row["status"] == "failed"
+        assert "ValueError: a broken image" in row["error"]
+    else:
+        assert row["status"] == "completed"
     assert recorded.hooks_of(module) == 0
 
 
