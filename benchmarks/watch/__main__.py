@@ -33,7 +33,7 @@ PAGE = 190
 BESIDES = (NOBODY, AGAIN, GRADLAB)
 """The sides with SGD; with Adam there are all."""
 
-GROWTH_STEPS = 6000
+GROWTH_STEPS = 12_000
 
 
 def main() -> None:
