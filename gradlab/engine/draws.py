@@ -16,5 +16,6 @@ def weight_print(weight: Tensor) -> Tensor:
     direction = torch.randn(flat.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     unit = flat.abs().amax(1, keepdim=True)
     scaled = flat / unit
-    prints: Tensor = scaled @ direction.to(flat.device) / torch.linalg.vector_norm(scaled, dim=1)
+    # Added up row by row: a matrix-vector product would round otherwise with more trials beside.
+    prints: Tensor = (scaled * direction.to(flat.device)).sum(1) / torch.linalg.vector_norm(scaled, dim=1)
     return prints

@@ -48,6 +48,8 @@ def check(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.
         raise UsageError("watch: the model has no trainable parameters")
     if not layers_of(getattr(model, "_orig_mod", model)):
         raise UsageError("watch: the model has no module with a weight of two or more dimensions")
+    if any(parameter.device.type == "mps" for parameter in model.parameters()):
+        raise UsageError("watch: the model is on an mps device, which has no float64, in which norms are added up")
     own, stepped = _parameters(model), {id(p) for group in optimizer.param_groups for p in group["params"]}
     if own and own.isdisjoint(stepped):
         raise UsageError("watch: the optimizer holds none of the model's parameters; give the one that updates them")

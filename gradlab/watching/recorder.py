@@ -101,14 +101,14 @@ class Recorder:
         self._aside, self._began = observer.aside, time.perf_counter()
         self._logged: dict[str, Number] = {}
         self._finals: dict[str, Number] = {}
+        self._noted: list[str] | None = None
         self._closed = self._warned = self._made_steps = False
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
         self._at_exit = _closing(self)
-        if self.step % every == 0:
-            observer.begin()
+        self._begin()
 
     def log(
         self,
@@ -155,6 +155,7 @@ class Recorder:
             self._journal.amend(self.step, _numbers(self._logged))
         if error is not None:
             self._journal.error = f"the training raised {describe(error)}"
+        self._noted = None
         self._aside.do(self._flush)
         self._aside.do(self._journal.tell, {"end": _now()})
         self._journal.close()
@@ -183,11 +184,15 @@ class Recorder:
             self._aside.do(self._record)
         self.step += 1
         self._made_steps = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Look at the coming step if it is due."""
+        if self.step % self._every == 0:
+            self._aside.do(self._observer.begin)
         if self._aside.failure is not None:
             self._observer.end()
             self._warn_of_failure()
-        elif self.step % self._every == 0:
-            self._observer.begin()
 
     def _skipped(self) -> bool:
         """Whether a fused optimizer was called with an overflow, at which it does nothing.
@@ -213,6 +218,9 @@ class Recorder:
     def _flush(self) -> None:
         self._journal.facts["steps"] = self.step
         self._journal.flush(_numbers(self._finals))
+        if self._noted == self.notes:
+            return
+        self._noted = list(self.notes)
         training = time.perf_counter() - self._began - self._aside.seconds
         cost = recording_cost(training, self._aside.seconds)
         self._journal.tell({"notes": {self.trial_id: self.notes}, "recording": {self.trial_id: cost}})
