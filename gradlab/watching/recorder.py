@@ -254,11 +254,11 @@ def _numbers(values: Mapping[str, Number]) -> dict[str, float]:
 
 def _closing(recorder: Recorder) -> Callable[[], None]:
     """What closes a recorder when the program ends, if there is one still."""
-    known = weakref.ref(recorder)
+    known, process = weakref.ref(recorder), os.getpid()
 
     def close() -> None:
         alive = known()
-        if alive is not None:
+        if alive is not None and os.getpid() == process:  # not in a copy of the process that ends earlier
             alive.close()
 
     atexit.register(close)

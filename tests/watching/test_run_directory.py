@@ -187,6 +187,14 @@ def test_a_program_that_ends_without_closing(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "run.json").read_text())["end"] is not None
 
 
+def test_a_copy_of_the_process_that_ends_earlier_writes_nothing(tmp_path: Path) -> None:
+    fork = "\nimport os, sys\nif (child := os.fork()) == 0:\n    sys.exit()\nassert os.waitpid(child, 0)[1] == 0\n"
+    last = "\nassert len(list(pathlib.Path(sys.argv[1]).glob('steps/*'))) == 1\nrecorder.close()\n"
+    program = ENDLESS.replace("while True:", "for _ in range(8):") + fork + "import pathlib" + last
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], env=environment(), check=True)  # noqa: S603
+    assert steps(tmp_path / "run")["step"].tolist() == [0, 5]
+
+
 def test_files_appear_whole_and_are_never_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradlab.watching.journal import Journal
 
