@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradlab.store.finding import Skipped
-from gradlab.store.rundir import VERSION_KEY, unreadable_version
-from gradlab.store.tables import SCHEMA_VERSION, TABLES
+from gradlab.store.rundir import unreadable_version
+from gradlab.store.tables import SCHEMA_VERSION, TABLES, VERSION_KEY
 
 Found = TypeVar("Found")
 Item = TypeVar("Item")

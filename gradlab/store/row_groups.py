@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradlab.store.atomic import write_whole
+from gradlab.store.tables import SCHEMA_VERSION, VERSION_KEY
+
 ROWS = 1 << 16
 """Rows of a row group between the first and the last step, about: large enough to compress, small enough to skip."""
+
+
+def write_table(target: Path, table: pa.Table) -> None:
+    """Write a part file, whole or not at all; rows that have steps stand by step.
+
+    Raises:
+        MachineError: the machine said no.
+    """
+    stamp = {**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)}
+    rows = table.replace_schema_metadata(stamp)
+    write = write_by_step if "step" in rows.column_names else _write_rows
+    write_whole(target, lambda stream: write(rows, stream))
+
+
+def _write_rows(table: pa.Table, stream: Any) -> None:
+    # Columns of some hundred values: to start a zstd stream for each would take three times as long as to read them.
+    pq.write_table(table, stream, compression="snappy")
 
 
 def write_by_step(table: pa.Table, stream: Any) -> None:

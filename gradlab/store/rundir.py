@@ -21,12 +21,11 @@ import pyarrow.parquet as pq
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors, write_whole
 from gradlab.store.locking import locked
-from gradlab.store.row_groups import write_by_step
+from gradlab.store.row_groups import write_table
 from gradlab.store.tables import SCHEMA_VERSION, TABLES
 
 CONFIG_NAME = "config.yaml"
 INFO_NAME = "run.json"
-VERSION_KEY = b"gradlab.schema_version"
 WATCHED = "watched"
 """The fact of run.json that tells directories of `gradlab.watch` from those of `gradlab run`."""
 
@@ -269,23 +268,6 @@ def remove_asides(path: Path) -> None:
         for aside in path.parent.glob(f".{path.name}{pattern}"):
             if time.time() - aside.stat().st_mtime >= age:
                 shutil.rmtree(aside, ignore_errors=True)
-
-
-def write_table(target: Path, table: pa.Table) -> None:
-    """Write a part file, whole or not at all; rows that have steps stand by step.
-
-    Raises:
-        MachineError: the machine said no.
-    """
-    stamp = {**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)}
-    rows = table.replace_schema_metadata(stamp)
-    write = write_by_step if "step" in rows.column_names else _write_rows
-    write_whole(target, lambda stream: write(rows, stream))
-
-
-def _write_rows(table: pa.Table, stream: Any) -> None:
-    # Columns of some hundred values: to start a zstd stream for each would take three times as long as to read them.
-    pq.write_table(table, stream, compression="snappy")
 
 
 def _columns(part: Path, columns: list[str]) -> pa.Table | None:

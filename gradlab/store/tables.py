@@ -9,6 +9,9 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 """Stands in the footer of every part file and in run.json; raised when a column changes its meaning."""
 
+VERSION_KEY = b"gradlab.schema_version"
+"""Its key in a part file's footer."""
+
 _INT, _REAL, _TEXT, _FLAG = pa.int64(), pa.float64(), pa.string(), pa.bool_()
 
 TRIALS: dict[str, pa.DataType] = {
@@ -96,7 +99,7 @@ def schema(table: str, extra: Mapping[str, pa.DataType] | None = None) -> pa.Sch
     if extra:
         place = 1 + list(TABLES[table]).index("steps")
         fields[place:place] = extra.items()
-    return pa.schema(fields, metadata={"gradlab.schema_version": str(SCHEMA_VERSION)})
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION)})
 
 
 def column_type(values: Iterable[object]) -> pa.DataType:

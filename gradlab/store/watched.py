@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors
 from gradlab.store.locking import HeldError, locked
+from gradlab.store.row_groups import write_table
 from gradlab.store.rundir import (
     WATCHED,
     RunDirectory,
@@ -24,7 +25,6 @@ from gradlab.store.rundir import (
     is_something,
     remove_asides,
     unreadable_version,
-    write_table,
 )
 from gradlab.store.tables import SCHEMA_VERSION
 from gradlab.store.uniting import conformed, united_schema
