@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from gradlab.store.finding import Skipped
 from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
+from gradlab.store.tables import TRIALS
 from gradlab.store.uniting import conformed, united_schema
 
 
@@ -83,7 +84,7 @@ def read_trials(runs: Sequence[RunDirectory]) -> Trials:
         for name, taken in finished.items():
             pieces.append((run.name, taken.rows))
             parts.append(Part(run, name, {table: found[name] for table, found in files.items()}))
-    frame = _united(pieces).to_pandas()
+    frame = _as_frame(_united(pieces))
     part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
     return Trials(frame, part, tuple(parts), tuple(skipped))
 
@@ -145,6 +146,15 @@ def _united(pieces: list[tuple[str, pa.Table]]) -> pa.Table:
     wanted = pa.schema([wanted.field("run"), *(field for field in wanted if field.name != "run")])
     cast = [conformed(_of_run(piece, run), wanted) for run, piece in pieces]
     return pa.concat_tables(cast) if cast else wanted.empty_table()
+
+
+def _as_frame(table: pa.Table) -> pd.DataFrame:
+    """The table with whole numbers of swept fields whole, also where some runs have none."""
+    frame: pd.DataFrame = table.to_pandas()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if name not in TRIALS and pa.types.is_integer(column.type) and column.null_count:
+            frame[name] = pd.Series(column.to_pylist(), frame.index, dtype=object)
+    return frame
 
 
 def _of_run(piece: pa.Table, run: str) -> pa.Table:

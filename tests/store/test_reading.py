@@ -80,6 +80,14 @@ def test_schemas_that_differ_are_united(tmp_path):
     assert not any(isinstance(kind, pd.CategoricalDtype) for kind in trials.dtypes)
 
 
+def test_whole_numbers_stay_whole_where_some_runs_have_none(tmp_path):
+    one = make_run(tmp_path, [[FakeTrial("a", settings={"model.kwargs.heads": 4})]], name="one")
+    other = make_run(tmp_path, [[FakeTrial("b")]], name="other")
+    heads = read_trials([one, other]).frame["model.kwargs.heads"].tolist()
+    assert heads == [4, None]
+    assert isinstance(heads[0], int)
+
+
 def test_dictionary_columns_come_as_plain_strings(tmp_path):
     run = make_run(tmp_path, [[FakeTrial("a")]])
     part = run.parts("trials")[0]
