@@ -65,7 +65,7 @@ def network_statistics(trials: Sequence[Trial], histories: Sequence[TrialHistory
                 values[Key(name, statistic, layer + 1)] = table[:, layer]
     for loss in LOSSES:
         finals = np.array([history.finals[loss] for history in histories])
-        values[Key(END, loss, WHOLE_NETWORK)] = _log10(finals)
+        values[Key(END, loss, WHOLE_NETWORK)] = log10(finals)
     return NetworkStatistics(
         settings=as_json(dict(trials[0].point)),
         layers=tuple(info.name for info in layers),
@@ -87,7 +87,7 @@ def compared(statistic: str, values: Mapping[str, Reals], layers: Sequence[Layer
     if f"log10_{statistic}" in values:
         return values[f"log10_{statistic}"]
     if statistic not in SHARES:
-        return _log10(values[statistic])
+        return log10(values[statistic])
     counted = {"non_finite": [info.weight_count for info in layers], "saturated_fraction": [1] * len(layers)}
     shares: Reals = values[statistic] / np.array(counted.get(statistic) or [info.units or 1 for info in layers])
     return shares
@@ -106,7 +106,8 @@ def _at_step(history: TrialHistory, statistic: str, step: int, places: Sequence[
     return compared(statistic, values, [history.layers[place] for place in places])
 
 
-def _log10(values: Reals) -> Reals:
+def log10(values: Reals) -> Reals:
+    """The logarithms of norms or losses: -inf for 0, NaN for what is no number."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs: Reals = np.log10(values)
     return logs

@@ -18,7 +18,7 @@ from gradlab.analysis.gate.names import network_name
 from gradlab.config.dump import as_json
 from gradlab.engine.history import LayerInfo
 from gradlab.errors import UsageError
-from gradlab.observe import AT_FIRST_ONLY, Reals, compared
+from gradlab.observe import AT_FIRST_ONLY, Reals, compared, log10
 from gradlab.store.finding import Skipped
 from gradlab.store.measurement import (
     END,
@@ -227,8 +227,7 @@ def _statistics(
     for loss in LOSSES:
         if any(row[loss] is not None for row in trials):
             finals = np.array([math.nan if row[loss] is None else row[loss] for row in trials], np.float64)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values[Key(END, loss, WHOLE_NETWORK)] = np.log10(finals)
+            values[Key(END, loss, WHOLE_NETWORK)] = log10(finals)
     count = {row["parameters"] for row in trials} - {None}
     return NetworkStatistics(
         settings=settings,
@@ -258,8 +257,7 @@ def _at_step(table: pa.Table | None, statistic: str, layers: Sequence[LayerInfo]
     if twin in table.column_names:
         # The logarithm of 0 is null, and so is that of what is no number: the plain column tells these apart.
         logs = np.array(table[twin].to_pylist(), np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values[twin] = np.where(np.isnan(logs), np.log10(plain), logs)
+        values[twin] = np.where(np.isnan(logs), log10(plain), logs)
     return known, compared(statistic, values, layers)
 
 

@@ -17,8 +17,9 @@ from gradlab.config.schema import Diagnosis
 from gradlab.engine.draws import weight_print
 from gradlab.engine.history import LAYER, LayerInfo, TrialHistory
 from gradlab.engine.modules.layers import ACTIVATION_MODULES, activation_of, all_weights, layers_of
+from gradlab.engine.modules.record import STATISTICS
 from gradlab.engine.modules.statistics import trainable_parameters
-from gradlab.store.tables import LAYERS, STEPS, TRIALS, column_type, schema
+from gradlab.store.tables import STEPS, TRIALS, column_type, schema
 from gradlab.store.watched import WatchedRun
 from gradlab.tabulate import layers_table, measured_columns, steps_table
 
@@ -36,9 +37,6 @@ _LONGEST = 300.0
 
 _MOST = 20_000
 """Rows that wait for a flush at most, some 25 MB, however short the steps."""
-
-STATISTICS = tuple(name for name in LAYERS if LAYERS[name] == pa.float64() or name in {"dead_units", "non_finite"})
-STATISTICS += ("zero_gradient_units",)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def unwatched(model: nn.Module) -> list[str]:
     known = {id(p) for module in (*layers_of(model).values(), *norms_of(model).values()) for p in module.parameters()}
     others = [name for name, p in model.named_parameters() if p.ndim >= 2 and p.requires_grad and id(p) not in known]
     if others:
-        notes.append(f"{_some(others)}: no weight of a module, so without a row; counted in grad_norm")
+        notes.append(f"{some(others)}: no weight of a module, so without a row; counted in grad_norm")
     return notes
 
 
@@ -41,10 +41,11 @@ def without_update(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[s
     if not names:
         return []
     why = "not the optimizer's, which neither updates them nor clears their gradients: these may add up over steps"
-    return [f"{_some(names)}: {why}"]
+    return [f"{some(names)}: {why}"]
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

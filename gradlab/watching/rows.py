@@ -12,6 +12,7 @@ from torch.nn.modules.rnn import RNNCellBase
 
 from gradlab.engine.history import LAYER, NORM, TIME, LayerInfo
 from gradlab.engine.modules.layers import biases_of, copied, last_states, weights_of
+from gradlab.engine.modules.statistics import log10, series_name, time_steps
 from gradlab.engine.recurrence.along_time import TimeSeries, Unsupported, along_time
 from gradlab.watching.gradients import GradientSeen
 from gradlab.watching.norms import norm, plain, total
@@ -33,7 +34,6 @@ class Row:
 class Weights:
     """A layer's matrices, or a normalisation's vector, before and after an update."""
 
-    module: nn.Module
     parameters: list[nn.Parameter]
     before: list[Tensor] = field(init=False)
 
@@ -72,10 +72,10 @@ class Step:
         return (sight for one in self.passes for sight in one.sights)
 
 
-def weights_before(step_layers: Mapping[str, nn.Module], norms: Mapping[str, nn.Module]) -> dict[str, Weights]:
+def weights_before(layers: Mapping[str, nn.Module], norms: Mapping[str, nn.Module]) -> dict[str, Weights]:
     """The weights as they are now, by the name of their module."""
-    of_layers = {name: Weights(module, list(weights_of(module))) for name, module in step_layers.items()}
-    return of_layers | {name: Weights(module, _vector(module)) for name, module in norms.items()}
+    of_layers = {name: Weights(weights_of(module)) for name, module in layers.items()}
+    return of_layers | {name: Weights(_own(module, "weight")) for name, module in norms.items()}
 
 
 def layer_rows(step: Step, weights: Mapping[str, Values]) -> list[Row]:
@@ -94,8 +94,8 @@ def layer_rows(step: Step, weights: Mapping[str, Values]) -> list[Row]:
         own, module = sights.get(name, []), step.layers.get(name) or step.norms[name]
         is_layer = name in step.layers
         number += is_layer
-        matrices = list(weights_of(module)) if is_layer else _vector(module)
-        biases = list(biases_of(module)) if is_layer else [p for p in [module._parameters.get("bias")] if p is not None]
+        matrices = weights_of(module) if is_layer else _own(module, "weight")
+        biases = biases_of(module) if is_layer else _own(module, "bias")
         values = _of_weights(step, matrices, biases) | weights.get(name, {})
         if own:
             values |= _of_delta(step, own)
@@ -129,11 +129,9 @@ def time_rows(step: Step, recurrent: Mapping[str, nn.Module]) -> tuple[list[Row]
             notes.append(f"{name}: no rows along time, its sequences differ in length from call to call")
             continue
         for same in zip(*found, strict=True):
-            suffix, units = same[0].suffix, same[0].units
-            count = getattr(module, f"weight_hh_{suffix or 'l0'}").numel()
-            for number, values in enumerate(zip(*(one.rows for one in same), strict=True), 1):
-                info = LayerInfo(f"{name}.{suffix}".strip("."), units, count, TIME, number)
-                rows.append(Row(info, dict(_together(values))))
+            infos = time_steps(series_name(name, same[0]), module, same[0])
+            values = zip(*(one.rows for one in same), strict=True)
+            rows += [Row(info, _together(step_values)) for info, step_values in zip(infos, values, strict=True)]
     return rows, notes
 
 
@@ -157,7 +155,7 @@ def on_host(
     for table in plain_tables[:-1]:
         for name in ("weight_grad_norm", "delta_rms"):
             if name in table and f"log10_{name}" not in table:
-                table[f"log10_{name}"] = _log10(table[name])
+                table[f"log10_{name}"] = log10(table[name])
     return plain_tables[:-1], plain_tables[-1]
 
 
@@ -178,9 +176,9 @@ def _in_order(step: Step, seen: list[str]) -> list[str]:
     return names
 
 
-def _vector(module: nn.Module) -> list[nn.Parameter]:
-    weight = module._parameters.get("weight")
-    return [] if weight is None else [weight]
+def _own(module: nn.Module, name: str) -> list[nn.Parameter]:
+    parameter = module._parameters.get(name)
+    return [] if parameter is None else [parameter]
 
 
 def _of_weights(step: Step, matrices: list[nn.Parameter], biases: list[nn.Parameter]) -> Values:
@@ -263,7 +261,3 @@ def _together(values: Sequence[Mapping[str, float]]) -> Values:
         return {"delta_rms": 0.0, "log10_delta_rms": -math.inf}
     log10 = greatest + math.log10(sum(10 ** (2 * (one - greatest)) for one in logs)) / 2
     return {"delta_rms": 10**log10 if log10 > -320 else 0.0, "log10_delta_rms": log10}
-
-
-def _log10(value: float) -> float:
-    return math.log10(value) if value > 0 else (-math.inf if value == 0 else math.nan)

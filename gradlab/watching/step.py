@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradlab.engine.history import LayerInfo
+from gradlab.engine.history import LAYER, LayerInfo
 from gradlab.engine.modules.layers import copied
 from gradlab.watching.cycles import Cycles
 from gradlab.watching.gradients import GradientNorms
 from gradlab.watching.hooks import Aside
-from gradlab.watching.parts import is_compiled
+from gradlab.watching.parts import is_compiled, some
 from gradlab.watching.passes import Passes
 from gradlab.watching.replay import Replay
 from gradlab.watching.rows import (
@@ -83,19 +83,17 @@ class Observer:
 
     def begin(self) -> None:
         """Look at the coming step."""
-        looks = self._replay or self._passes
-        looks.forget()
-        looks.install()
-        self._cycles.reset()
-        self._gradients.forget()
+        (self._replay or self._passes).install()
         self._gradients.install()
+        self._cycles.reset()
         self.looking = True
 
     def end(self) -> None:
-        """Look no more."""
+        """Look no more, and keep nothing of what was seen."""
         for look in (self._passes, self._replay, self._gradients):
             if look is not None:
                 look.remove()
+                look.forget()
         self.looking = False
 
     def before_update(self) -> None:
@@ -127,7 +125,6 @@ class Observer:
         rows += along_time
         values, further = on_host(rows, {"grad_norm": grad_norm(step)})
         self.end()
-        self._passes.forget()
         del self._weights, self._recurrent, self._copy
         infos = tuple(row.info for row in rows)
         known = examples if trained else None
@@ -136,13 +133,11 @@ class Observer:
 
 def _unseen(step: Step, rows: list[Row]) -> list[str]:
     seen = {sight.name for sight in step.sights()}
-    names = [row.info.name for row in rows if row.info.kind == "layer" and row.info.name not in seen]
+    names = [row.info.name for row in rows if row.info.kind == LAYER and row.info.name not in seen]
     if not names:
         return []
-    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    return [
-        f"{told}: no call was seen (compiled inside the model, checkpointed, or used without its forward); weights only"
-    ]
+    why = "compiled inside the model, checkpointed, or used without its forward"
+    return [f"{some(names)}: no call was seen ({why}); weights only"]
 
 
 def _scale(scaler: torch.amp.GradScaler | None) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.engine.draws import weight_print
-from gradlab.engine.history import LayerInfo
+from gradlab.engine.history import LAYER, TIME, LayerInfo
 from gradlab.engine.measure import scaled_norm
 from gradlab.engine.modules.layers import (
     LayerUse,
@@ -123,7 +123,7 @@ def _series(use: LayerUse, found: Mapping[int, Tensor | None], examples: int) ->
         series = along_time(use.module, use.calls[0].inputs, found.get(id(use.preactivations[0])), of_final, examples)
     except Unsupported:
         return []
-    return [(f"{use.name}.{one.suffix}".strip("."), one) for one in series]
+    return [(series_name(use.name, one), one) for one in series]
 
 
 def layer_infos(uses: Sequence[LayerUse]) -> list[LayerInfo]:
@@ -131,14 +131,24 @@ def layer_infos(uses: Sequence[LayerUse]) -> list[LayerInfo]:
     layers = [LayerInfo(use.name, use.units, all_weights(use.module).numel()) for use in uses]
     for use in uses:
         for name, one in _series(use, {}, 1):
-            recurrent = getattr(use.module, f"weight_hh_{one.suffix or 'l0'}").numel()
-            layers += [LayerInfo(name, one.units, recurrent, "time", step) for step in range(1, len(one.rows) + 1)]
+            layers += time_steps(name, use.module, one)
     return layers
+
+
+def time_steps(name: str, module: nn.Module, series: TimeSeries) -> list[LayerInfo]:
+    """The time steps of one series of a recurrent module; their weights are the hidden-to-hidden ones."""
+    weights = getattr(module, f"weight_hh_{series.suffix or 'l0'}").numel()
+    return [LayerInfo(name, series.units, weights, TIME, step) for step in range(1, len(series.rows) + 1)]
+
+
+def series_name(module_name: str, series: TimeSeries) -> str:
+    """How a series of a recurrent module is called in tables, such as `lstm.l1_reverse`."""
+    return f"{module_name}.{series.suffix}".strip(".")
 
 
 def row_key(info: LayerInfo) -> str:
     """How the row of a layer, or of a time step, is called among `Rows`."""
-    return info.name if info.kind == "layer" else _time_key(info.name, info.number or 0)
+    return info.name if info.kind == LAYER else _time_key(info.name, info.number or 0)
 
 
 def _time_key(name: str, step: int) -> str:
