@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradlab.config.choices import Choice
+from gradlab.engine import kernels
+from gradlab.engine.kernels import Kernel
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
@@ -39,6 +41,7 @@ class Activation:
         sup_derivative: sup |phi'| over the reals (over [-50, 50] for a user's function).
         zero_derivative: z -> whether phi'(z) is exactly 0; None where phi' is 0 on no interval.
         saturated: z -> whether |phi'(z)| < `SATURATION` sup |phi'|, solved for z where it can be; None for never.
+        kernel: as training computes it.
     """
 
     label: str
@@ -47,6 +50,7 @@ class Activation:
     sup_derivative: float
     zero_derivative: Elementwise | None
     saturated: Elementwise | None
+    kernel: Kernel
 
 
 def make_activation(choice: Choice, function: Elementwise | None = None) -> Activation:
@@ -84,7 +88,13 @@ def _from_function(label: str, function: Elementwise) -> Activation:
     low, high, count = _SUP_GRID
     sup = derivative(torch.linspace(low, high, count, dtype=torch.float64)).abs().max().item()
     return Activation(
-        label, function, derivative, sup, lambda z: derivative(z) == 0, _below_saturation(derivative, sup)
+        label,
+        function,
+        derivative,
+        sup,
+        lambda z: derivative(z) == 0,
+        _below_saturation(derivative, sup),
+        kernels.of_function(function),
     )
 
 
@@ -93,7 +103,7 @@ def _below_saturation(derivative: Elementwise, sup: float) -> Elementwise:
 
 
 def _linear(label: str) -> Activation:
-    return Activation(label, lambda z: z, torch.ones_like, 1.0, None, None)
+    return Activation(label, lambda z: z, torch.ones_like, 1.0, None, None, kernels.linear())
 
 
 def _sigmoid(label: str) -> Activation:
@@ -107,16 +117,21 @@ def _sigmoid(label: str) -> Activation:
         0.25,
         None,
         lambda z: z.abs() > edge,
+        kernels.sigmoid(),
     )
 
 
 def _tanh(label: str) -> Activation:
     edge = math.acosh(1 / math.sqrt(SATURATION))
-    return Activation(label, torch.tanh, lambda z: torch.cosh(z).pow(-2), 1.0, None, lambda z: z.abs() > edge)
+    return Activation(
+        label, torch.tanh, lambda z: torch.cosh(z).pow(-2), 1.0, None, lambda z: z.abs() > edge, kernels.tanh()
+    )
 
 
 def _relu(label: str) -> Activation:
-    return Activation(label, torch.relu, lambda z: (z > 0).to(z.dtype), 1.0, _not_positive, _not_positive)
+    return Activation(
+        label, torch.relu, lambda z: (z > 0).to(z.dtype), 1.0, _not_positive, _not_positive, kernels.relu()
+    )
 
 
 def _not_positive(z: Tensor) -> Tensor:
@@ -132,6 +147,7 @@ def _leaky_relu(label: str, negative_slope: float) -> Activation:
         sup,
         _not_positive if negative_slope == 0 else None,
         _saturated_sides(1.0, negative_slope, sup),
+        kernels.leaky_relu(negative_slope),
     )
 
 
@@ -150,6 +166,7 @@ def _elu(label: str, alpha: float) -> Activation:
         max(1.0, abs(alpha)),
         _not_positive if alpha == 0 else None,
         _saturated_tail(1.0, alpha),
+        kernels.elu(alpha),
     )
 
 
@@ -161,6 +178,7 @@ def _selu(label: str) -> Activation:
         _SELU_SCALE * _SELU_ALPHA,
         None,
         _saturated_tail(1.0, _SELU_ALPHA),
+        kernels.elu(_SELU_ALPHA, _SELU_SCALE),
     )
 
 
@@ -183,7 +201,7 @@ def _gelu(label: str) -> Activation:
         # erfc keeps the digits of a small Phi, which torch.special.ndtr doesn't.
         return 0.5 * torch.erfc(-z / math.sqrt(2)) + z * density
 
-    return Activation(label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU))
+    return Activation(label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU), kernels.gelu())
 
 
 def _silu(label: str) -> Activation:
@@ -191,7 +209,7 @@ def _silu(label: str) -> Activation:
         gate = torch.sigmoid(z)
         return gate * (1 + z * (1 - gate))
 
-    return Activation(label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU))
+    return Activation(label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU), kernels.silu())
 
 
 def _softplus(label: str, beta: float) -> Activation:
@@ -203,6 +221,7 @@ def _softplus(label: str, beta: float) -> Activation:
         1.0,
         None,
         lambda z: z < edge,
+        kernels.softplus(beta),
     )
 
 
@@ -217,6 +236,7 @@ def _hardtanh(label: str, min_val: float, max_val: float) -> Activation:
         1.0,
         outside,
         outside,
+        kernels.hardtanh(min_val, max_val),
     )
 
 

@@ -43,15 +43,57 @@ def aligned(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     return function(*flat)[:, :size].reshape(shape)
 
 
-def affine(bias: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """bias + rows @ weight for every trial: [trial, 1, out], [trial, row, in], [trial, in, out] -> [trial, row, out].
+def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor) -> None:
+    """`function(*tensors, out)` for an elementwise function that writes into its last argument, which it may also read.
+
+    `out` [trial, ...], of the tensors' shape, may be one of them; see `aligned`.
+    """
+    size = out.shape[1:].numel()
+    if size % ALIGNMENT == 0:
+        function(*tensors, out)
+        return
+    rows = len(out)
+    filled = [F.pad(tensor.reshape(rows, size), (0, padded(size) - size)) for tensor in (*tensors, out)]
+    function(*filled)
+    out.copy_(filled[-1][:, :size].view(out.shape))
+
+
+def affine_into(out: Tensor, bias: Tensor, rows: Tensor, weight: Tensor) -> None:
+    """bias + rows @ weight for every trial: [trial, 1, out], [trial, row, in], [trial, in, out] -> [trial, row, out]."""
+    if _is_degenerate(rows, weight):
+        bias, rows, weight = (torch.cat([tensor, tensor]) for tensor in (bias, rows, weight))
+        out.copy_(torch.baddbmm(bias, rows, weight)[:1])
+    else:
+        torch.baddbmm(bias, rows, weight, out=out)
+
+
+def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """left @ right for every trial, [trial, row, inner] and [trial, inner, column].
 
     A batched product gives each slice the same bits in every stack of two or more. A stack of one goes through
-    another kernel where the product is a matrix times a vector or an outer product, here or on the way back; such
-    a product is cheap, and is made with a copy of itself beside it.
+    another kernel where the product is a matrix times a vector or an outer product; such a product is cheap, and is
+    made with a copy of itself beside it. So does an `out` with gaps, which therefore gets a copy.
     """
-    alone = rows.shape[0] == 1 and 1 in (rows.shape[1], *weight.shape[1:])
-    if alone:
-        bias, rows, weight = (torch.cat([tensor, tensor]) for tensor in (bias, rows, weight))
-    product = torch.baddbmm(bias, rows, weight)
-    return product[:1] if alone else product
+    if _is_degenerate(left, right):
+        out.copy_(torch.bmm(torch.cat([left, left]), torch.cat([right, right]))[:1])
+    elif _has_gaps(out):
+        out.copy_(torch.bmm(left, right))
+    else:
+        torch.bmm(left, right, out=out)
+
+
+def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """out += left @ right for every trial, like `product_into`; `out` is contiguous."""
+    if _is_degenerate(left, right):
+        doubled = (torch.cat([tensor, tensor]) for tensor in (out, left, right))
+        out.copy_(torch.baddbmm(*doubled)[:1])
+    else:
+        torch.baddbmm(out, left, right, out=out)
+
+
+def _is_degenerate(left: Tensor, right: Tensor) -> bool:
+    return left.shape[0] == 1 and 1 in (*left.shape[1:], right.shape[2])
+
+
+def _has_gaps(out: Tensor) -> bool:
+    return out.stride(0) != out.shape[1:].numel()

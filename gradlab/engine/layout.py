@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from gradlab.engine.alignment import padded
 from gradlab.engine.initialise import draw_weights
 
 Group = TypeVar("Group")
+Piece: TypeAlias = tuple[int, int]
+"""Where something lies in a flat buffer: its first element, and the one after its last."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Block:
-    """One layer of all trials that have it, as a piece [trial, slab] of the flat buffer.
+    """One layer of all trials that have it, as two pieces of the flat buffer, [trial, slab] each.
 
-    A slab holds weight [fan_in, fan_out], bias [fan_out] and, where the layer is normalised, gain and shift; it is
-    padded, so that every trial starts on a vector's boundary (see `gradlab.engine.alignment`).
+    The first holds the weights [fan_in, fan_out] and nothing else, so that products can be written right into it; the
+    second holds the bias [fan_out] and, where the layer is normalised, gain and shift. Slabs are padded, so that every
+    trial starts on a vector's boundary (see `gradlab.engine.alignment`).
     """
 
     start: int
@@ -66,17 +69,27 @@ class Block:
     fan_in: int
     fan_out: int
     affine: int
-    slab: int
-
-    @property
-    def stop(self) -> int:
-        """Where the block ends in the flat buffer."""
-        return self.start + self.trials * self.slab
 
     @property
     def weight_count(self) -> int:
         """Weights of one trial's layer."""
         return self.fan_in * self.fan_out
+
+    @property
+    def slabs(self) -> tuple[int, int]:
+        """Elements of one trial in either piece, padding included."""
+        return padded(self.weight_count), padded(self.fan_out + 2 * self.affine)
+
+    @property
+    def pieces(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where the pieces lie in the flat buffer, each as (start, slab)."""
+        weights, others = self.slabs
+        return (self.start, weights), (self.start + self.trials * weights, others)
+
+    @property
+    def stop(self) -> int:
+        """Where the block ends in the flat buffer."""
+        return self.start + self.trials * sum(self.slabs)
 
 
 @dataclass(frozen=True)
@@ -92,18 +105,17 @@ class LayerParameters:
         """All of them that there are."""
         return [tensor for tensor in (self.weight, self.bias, self.gain, self.shift) if tensor is not None]
 
-    def part(self, trials: slice) -> LayerParameters:
-        """The views of some neighbouring trials; fewer where not all of them have the layer."""
-        fields = (self.gain, self.shift)
-        gain, shift = (field if field is None else field[trials] for field in fields)
-        return LayerParameters(self.weight[trials], self.bias[trials], gain, shift)
+    def of(self, trials: Sequence[int]) -> LayerParameters:
+        """A copy of those of some trials."""
+        return self._each(lambda tensor: tensor[list(trials)])
 
-    def leaves(self) -> LayerParameters:
-        """The same views as leaves that autograd takes gradients of; they share memory, so updates show in them."""
-        weight, bias = self.weight.detach().requires_grad_(), self.bias.detach().requires_grad_()
-        if self.gain is None or self.shift is None:
-            return LayerParameters(weight, bias, None, None)
-        return LayerParameters(weight, bias, self.gain.detach().requires_grad_(), self.shift.detach().requires_grad_())
+    def double(self) -> LayerParameters:
+        """In float64."""
+        return self._each(Tensor.double)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> LayerParameters:
+        gain, shift = (tensor if tensor is None else change(tensor) for tensor in (self.gain, self.shift))
+        return LayerParameters(change(self.weight), change(self.bias), gain, shift)
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,7 @@ class Layout:
             trials = len(self.depths) if output else self.counts[layer - 1]
             fan_in, fan_out = self.shape.fan_in(layer, output), self.shape.out_features if output else self.shape.width
             affine = 0 if output else self._affine
-            slab = padded(fan_in * fan_out + fan_out + 2 * affine)
-            blocks.append(Block(start, trials, fan_in, fan_out, affine, slab))
+            blocks.append(Block(start, trials, fan_in, fan_out, affine))
             start = blocks[-1].stop
         object.__setattr__(self, "blocks", tuple(blocks))
 
@@ -148,6 +159,11 @@ class Layout:
         shape = self.shape
         return {"none": 0, "batch": shape.width, "layer": shape.width * shape.positions}[shape.norm]
 
+    def presence(self, like: Tensor) -> Tensor:
+        """Which trials have which layer, the output layer last, [layer, trial], flags on the device of `like`."""
+        counts = torch.tensor([block.trials for block in self.blocks], device=like.device)
+        return torch.arange(len(self.depths), device=like.device) < counts[:, None]
+
     def parameters(self, trial: int) -> int:
         """Trainable parameters of one trial."""
         own = [*self.blocks[: self.depths[trial]], self.blocks[-1]]
@@ -157,15 +173,17 @@ class Layout:
         """The layers, hidden ones first, the output layer last, as views into `flat`."""
         layers = []
         for block in self.blocks:
-            rows = flat[block.start : block.stop].view(block.trials, block.slab)
-            ends = [block.weight_count, block.fan_out, block.affine, block.affine]
-            pieces = torch.split(rows[:, : sum(ends)], ends, dim=1)
+            weights, others = (
+                flat[start : start + block.trials * slab].view(block.trials, slab) for start, slab in block.pieces
+            )
+            ends = [block.fan_out, block.affine, block.affine]
+            bias, gain, shift = torch.split(others[:, None, : sum(ends)], ends, dim=2)
             layers.append(
                 LayerParameters(
-                    pieces[0].view(block.trials, block.fan_in, block.fan_out),
-                    pieces[1].unsqueeze(1),
-                    pieces[2].unsqueeze(1) if block.affine else None,
-                    pieces[3].unsqueeze(1) if block.affine else None,
+                    weights[:, : block.weight_count].view(block.trials, block.fan_in, block.fan_out),
+                    bias,
+                    gain if block.affine else None,
+                    shift if block.affine else None,
                 )
             )
         return layers
@@ -184,22 +202,30 @@ class Layout:
                     layer.gain[index] = 1.0
         return flat
 
-    def segments(self, groups: Sequence[Group]) -> dict[Group, list[tuple[int, int]]]:
-        """Where the parameters of each group of trials lie: group -> pieces (start, stop) of the flat buffer.
+    def segments(self, groups: Sequence[Group]) -> list[dict[Group, list[Piece]]]:
+        """For each layer, where the parameters of each group of trials lie in the flat buffer.
 
-        `groups` names each trial's group; trials of one group that stand side by side share a piece, and pieces
-        that touch are one.
+        `groups` names each trial's group; trials of one group that stand side by side share a piece.
         """
-        pieces: dict[Group, list[tuple[int, int]]] = {}
+        layers = []
         for block in self.blocks:
-            index = 0
-            for group, run in groupby(groups[: block.trials]):
-                length = len(list(run))
-                start, stop = block.start + index * block.slab, block.start + (index + length) * block.slab
-                index += length
-                own = pieces.setdefault(group, [])
-                if own and own[-1][1] == start:
-                    own[-1] = (own[-1][0], stop)
-                else:
-                    own.append((start, stop))
-        return pieces
+            pieces: dict[Group, list[Piece]] = {}
+            for start, slab in block.pieces:
+                index = 0
+                for group, run in groupby(groups[: block.trials]):
+                    stop = index + len(list(run))
+                    pieces.setdefault(group, []).append((start + index * slab, start + stop * slab))
+                    index = stop
+            layers.append({group: joined(own) for group, own in pieces.items()})
+        return layers
+
+
+def joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """The same pieces, in ascending order, with those that touch as one."""
+    found: list[Piece] = []
+    for start, stop in pieces:
+        if found and found[-1][1] == start:
+            found[-1] = (found[-1][0], stop)
+        else:
+            found.append((start, stop))
+    return found

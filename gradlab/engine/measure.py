@@ -1,22 +1,19 @@
 """The statistics of gradients and weights, by the definitions of docs/reference.md.
 
-Training runs in float32, as users' trainings do. What is recorded is measured beside it, in float64, from the same
-weights and minibatch: so a network that amplifies rounding (deep in the chaotic phase, perturbations grow as fast as
-gradients explode) is measured right, too, and so is a gradient that float32 has long lost.
+Norms are collected layer by layer, as a backward pass comes by, and made into statistics of all layers at once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters, Layout
-from gradlab.engine.network import HiddenLayer
+from gradlab.engine.passes import Passes
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.tasks import loss_signal
 
@@ -26,6 +23,8 @@ Statistics = dict[str, Tensor]
 _TINY, _HUGE = 1e-120, 1e120
 """Between these, squares neither underflow nor overflow in float64, nor do sums of many."""
 
+_TINY32, _HUGE32 = 1e-15, 1e15
+"""The same for float32."""
 
 GRADIENT_STATISTICS = (
     "weight_grad_norm",
@@ -38,105 +37,133 @@ GRADIENT_STATISTICS = (
 )
 WEIGHT_STATISTICS = ("weight_norm", "update_ratio")
 
+_PARTS = ("weight", "bias", "gain", "shift", "delta")
 
-class Rescale(torch.autograd.Function):
-    """The identity forward; backward, each trial's signal is multiplied by the power of two that brings it near 1.
 
-    Backpropagation is linear in the signal from above, so no digit is lost at any depth; `exponents[layer]` keeps
-    what was divided out, [trial], as powers of two.
+class GradientNorms:
+    """The norms of one backward pass: of the gradients by each layer's parameters and pre-activations.
+
+    Attributes:
+        of: weight, bias, gain, shift or delta -> [layer, trial], in the type of the pass, divided by 2^exponents; NaN
+            where a trial lacks a layer, 0 where nothing is normalised.
+        exponents: [layer, trial].
+        zeros, non_finite: entries of the weights' float32 gradient that are 0 though they should not be, and that are
+            NaN or infinite, [layer, trial].
     """
 
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, layer: int, exponents: dict[int, Tensor]) -> Tensor:
-        """`h` itself."""
-        ctx.layer, ctx.exponents = layer, exponents
-        return h.view_as(h)
+    def __init__(self, layout: Layout, examples: int, like: Tensor) -> None:
+        self.layout, self._examples = layout, examples
+        shape = (len(layout.blocks), len(layout.depths))
+        self.of = {name: like.new_full(shape, 0.0 if name in ("gain", "shift") else math.nan) for name in _PARTS}
+        self._found: set[str] = set()
+        self.exponents = torch.zeros(shape, dtype=torch.long, device=like.device)
+        self.zeros, self.non_finite = torch.zeros((2, *shape), dtype=torch.float64, device=like.device)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """The signal, rescaled."""
-        (signal,) = gradients
-        largest = torch.linalg.vector_norm(signal, ord=math.inf, dim=(1, 2))
-        usable = torch.isfinite(largest) & (largest > 0)
-        exponent = torch.where(usable, torch.frexp(largest).exponent, 0).long()
-        ctx.exponents[ctx.layer] = exponent
-        # In two steps, since the inverse of a very small number's power of two is out of range.
-        half = exponent // 2
-        return signal * power_of_two(-half)[:, None, None] * power_of_two(half - exponent)[:, None, None], None, None
+    def add(self, index: int, delta: Tensor, gradient: LayerParameters) -> None:
+        """Note a layer's norms: of d loss / d z [trial, row, unit] and of the gradients by its parameters."""
+        parts = zip(_PARTS, (gradient.weight, gradient.bias, gradient.gain, gradient.shift, delta), strict=True)
+        for name, tensor in parts:
+            if tensor is not None:
+                norm_into(self.of[name][index, : len(tensor)], tensor)
+                self._found.add(name)
+
+    def statistics(self) -> tuple[Statistics, Tensor]:
+        """The statistics of gradients, and the norm over all parameters, [trial]."""
+        norms = {name: values.double() for name, values in self.of.items()}
+        if self.layout.shape.norm == "batch":
+            # The batch's mean takes a bias out again: what is left of its gradient is rounding.
+            hidden = norms["bias"][:-1]
+            hidden.masked_fill_(torch.isfinite(hidden), 0.0)
+        delta = norms["delta"] * math.sqrt(self._examples)
+        counts = torch.tensor([block.weight_count for block in self.layout.blocks], device=delta.device)
+        statistics = {
+            "weight_grad_norm": self._scaled(norms["weight"]),
+            "log10_weight_grad_norm": self._log10(norms["weight"]),
+            "bias_grad_norm": self._scaled(norms["bias"]),
+            "delta_rms": self._scaled(delta),
+            "log10_delta_rms": self._log10(delta),
+            "float32_zero_fraction": self.zeros / counts[:, None],
+            "non_finite": self.non_finite,
+        }
+        parts = [name for name in _PARTS[:-1] if name in self._found]
+        return statistics, _over_all([self._scaled(norms[name]) for name in parts], self.layout.presence(delta))
+
+    def _scaled(self, norms: Tensor) -> Tensor:
+        half = self.exponents // 2
+        return norms * power_of_two(half) * power_of_two(self.exponents - half)
+
+    def _log10(self, norms: Tensor) -> Tensor:
+        logarithms = aligned(torch.log10, norms.reshape(1, -1)).view(norms.shape)
+        return logarithms + self.exponents.double() * math.log10(2)
 
 
 def measure_gradients(
     stack: Snapshot, x: Tensor, y: Tensor, seen_by_float32: Sequence[LayerParameters]
 ) -> tuple[Statistics, Tensor]:
-    """Gradient statistics of every layer on a minibatch, and the norm over all parameters, [trial].
+    """Gradient statistics of every layer on a minibatch, in float64, and the norm over all parameters, [trial].
+
+    Each trial's signal is, on its way back, multiplied by the power of two that brings it near 1. Backpropagation is
+    linear in the signal from above, so no digit is lost at any depth; what was divided out is kept.
 
     Args:
         x, y: the minibatch, [trial, example, ...].
         seen_by_float32: the gradients that training computed, for what float32 lost of them.
     """
-    layout = stack.layout
-    layers = [layer.leaves() for layer in stack.layers64()]
-    preactivations: list[Tensor] = []
-    exponents: dict[int, Tensor] = {}
+    layers = stack.layers64()
+    passes = Passes(stack.network, layers[0].weight, trains=True, exact=True)
+    output = passes.forward(layers, x.double())
+    signal = loss_signal(stack.kind, output, y) / x.shape[1]
+    gradients = stack.layout.views(torch.empty(stack.layout.size, dtype=torch.float64, device=x.device))
+    norms = GradientNorms(stack.layout, x.shape[1], signal)
 
-    def visit(layer: int, hidden: HiddenLayer) -> Tensor:
-        preactivations.append(hidden.preactivation)
-        rescaled: Tensor = Rescale.apply(hidden.activation, layer, exponents)  # type: ignore[no-untyped-call]
-        return rescaled
+    def rescale(index: int, signal: Tensor) -> None:
+        norms.exponents[: index + 1, : len(signal)] += _rescale(signal)
 
-    output = stack.network.forward(layers, x.double(), stack.moments64(), training=True, exact=True, visit=visit)
-    signal = loss_signal(stack.kind, output.detach(), y) / x.shape[1]
-    parameters = [layer.tensors() for layer in layers]
-    flat_parameters = [tensor for own in parameters for tensor in own]
-    # A sum with the signal as its slopes: autograd's own argument for them imports a compiler's symbols.
-    gradients = (*torch.autograd.grad((output * signal).sum(), [*flat_parameters, *preactivations]), signal)
-    of_parameters, of_preactivations = iter(gradients[: len(flat_parameters)]), gradients[len(flat_parameters) :]
+    def done(index: int, delta: Tensor) -> None:
+        norms.add(index, delta, gradients[index])
+        seen, true = seen_by_float32[index].weight, gradients[index].weight
+        norms.zeros[index, : len(seen)] = ((seen == 0) & (true != 0)).sum((1, 2)).double()
+        norms.non_finite[index, : len(seen)] = (~torch.isfinite(seen)).sum((1, 2)).double()
 
-    table = empty(layout, GRADIENT_STATISTICS, x.device)
-    accumulated = _accumulated(layout, exponents)
-    divided_out = [*accumulated, accumulated[0].new_zeros(len(layout.depths))]
-    norms: list[Tensor] = []
-    for index, (block, own, exponent) in enumerate(zip(layout.blocks, parameters, divided_out, strict=True)):
-        own_gradients = [next(of_parameters) for _ in own]
-        weight, bias, *affine = (scaled_norm(gradient) for gradient in own_gradients)
-        delta = scaled_norm(of_preactivations[index]) * math.sqrt(x.shape[1])
-        float32 = seen_by_float32[index].weight
-        row = {
-            "weight_grad_norm": _unscaled(weight, exponent),
-            "log10_weight_grad_norm": _log10(weight, exponent),
-            "bias_grad_norm": _unscaled(bias, exponent),
-            "delta_rms": _unscaled(delta, exponent),
-            "log10_delta_rms": _log10(delta, exponent),
-            "float32_zero_fraction": ((float32 == 0) & (own_gradients[0] != 0)).sum((1, 2)) / block.weight_count,
-            "non_finite": (~torch.isfinite(float32)).sum((1, 2)).double(),
-        }
-        fill(table, GRADIENT_STATISTICS, index, 0, row)
-        for norm in (weight, bias, *affine):
-            norms.append(norm.new_zeros(len(layout.depths)))
-            norms[-1][: block.trials] = _unscaled(norm, exponent)
-    return named(table, GRADIENT_STATISTICS), _over_all(norms)
+    passes.backward(layers, signal, gradients, done, rescale)
+    return norms.statistics()
 
 
-def _accumulated(layout: Layout, exponents: dict[int, Tensor]) -> list[Tensor]:
-    """For each hidden layer, all that was divided out of its signal from the loss down to it, [trial]."""
-    total = exponents[1].new_zeros(0)
-    result = []
-    for layer in reversed(range(1, len(layout.blocks))):
-        joining = total.new_zeros(layout.blocks[layer - 1].trials - total.shape[0])
-        total = torch.cat([total, joining]) + exponents[layer]
-        result.append(total)
-    return result[::-1]
+def _rescale(signal: Tensor) -> Tensor:
+    """Bring each trial's signal [trial, row, unit] near 1, in place; the powers of two that it was divided by, [trial]."""
+    largest = torch.linalg.vector_norm(signal, ord=math.inf, dim=(1, 2))
+    usable = torch.isfinite(largest) & (largest > 0)
+    exponent = torch.where(usable, torch.frexp(largest).exponent, 0).long()
+    # In two steps, since the inverse of a very small number's power of two is out of range.
+    half = exponent // 2
+    signal *= power_of_two(-half)[:, None, None]
+    signal *= power_of_two(half - exponent)[:, None, None]
+    return exponent
 
 
 def measure_weights(layout: Layout, before: Tensor, after: Tensor) -> Statistics:
     """`weight_norm` before the update and `update_ratio` of every layer, from two flat float32 buffers."""
-    table = empty(layout, WEIGHT_STATISTICS, before.device)
-    pairs = zip(layout.views(before), layout.views(after), strict=True)
+    table = torch.full((2, len(layout.blocks), len(layout.depths)), math.nan, device=before.device)
+    pairs = [(old.weight, new.weight) for old, new in zip(layout.views(before), layout.views(after), strict=True)]
     for index, (old, new) in enumerate(pairs):
-        weight = old.weight.double()
-        norm, change = scaled_norm(weight), scaled_norm(new.weight - weight)
-        fill(table, WEIGHT_STATISTICS, index, 0, {"weight_norm": norm, "update_ratio": change / norm})
-    return named(table, WEIGHT_STATISTICS)
+        norm_into(table[0, index, : len(old)], old)
+        norm_into(table[1, index, : len(old)], new - old)
+    size, change = table.double()
+    doubtful = ~((size > _TINY32) & (size < _HUGE32) & (change > _TINY32) & (change < _HUGE32)) & layout.presence(size)
+    for index in torch.nonzero(doubtful.any(1)).flatten().tolist():
+        old, new = (weight.double() for weight in pairs[index])
+        own = doubtful[index, : len(old)]
+        for values, weight in ((size, old), (change, new - old)):
+            values[index, : len(old)] = torch.where(own, scaled_norm(weight), values[index, : len(old)])
+    return {"weight_norm": size, "update_ratio": change / size}
+
+
+def norm_into(out: Tensor, tensor: Tensor) -> None:
+    """The Euclidean norm over all but the first dimension, [trial]: safe in float64, of float32 as it comes."""
+    if tensor.dtype == torch.float64:
+        out.copy_(scaled_norm(tensor))
+    else:
+        torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=out)
 
 
 def scaled_norm(tensor: Tensor) -> Tensor:
@@ -152,16 +179,17 @@ def scaled_norm(tensor: Tensor) -> Tensor:
     return torch.where(safe, plain, torch.linalg.vector_norm(flat / unit[:, None], dim=1) * unit)
 
 
-def _over_all(norms: Sequence[Tensor]) -> Tensor:
-    """The norm over all parameters from those of the pieces, each [trial].
+def _over_all(norms: Sequence[Tensor], presence: Tensor) -> Tensor:
+    """The norm over all parameters, [trial], from those of the pieces, [layer, trial] each, where trials have a layer.
 
-    Added one by one, so that the zeros of layers that a trial lacks don't change how its numbers are grouped.
+    Added one by one, so that layers that a trial lacks don't change how its numbers are grouped.
     """
-    greatest = torch.stack(list(norms)).amax(0)
+    rows = torch.cat([piece.where(presence, 0.0) for piece in norms])
+    greatest = rows.amax(0)
     unit = torch.where((greatest > 0) & torch.isfinite(greatest), greatest, 1.0)
     total = torch.zeros_like(greatest)
-    for norm in norms:
-        total = total + (norm / unit).square()
+    for row in rows:
+        total += (row / unit).square()
     return total.sqrt() * unit
 
 
@@ -188,12 +216,3 @@ def power_of_two(exponent: Tensor) -> Tensor:
     Made from its bits: `exp2` rounds, and not alike for the last elements of a buffer.
     """
     return ((exponent.clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
-
-
-def _unscaled(norm: Tensor, exponent: Tensor) -> Tensor:
-    half = exponent // 2
-    return norm * power_of_two(half) * power_of_two(exponent - half)
-
-
-def _log10(norm: Tensor, exponent: Tensor) -> Tensor:
-    return aligned(torch.log10, norm[:, None])[:, 0] + exponent.double() * math.log10(2)

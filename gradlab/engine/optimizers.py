@@ -18,6 +18,7 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from gradlab.config.schema import Train
+from gradlab.engine.layout import Piece, joined
 
 GroupKey: TypeAlias = tuple[float, float, float]
 """Learning rate, weight decay and momentum."""
@@ -60,34 +61,57 @@ class StackOptimizer:
 
     Args:
         settings: each trial's; all name the same optimizer, learning rates and the like may differ.
-        segments: pieces of the buffer for each distinct `group_key(setting)`.
+        segments: for each layer, pieces of the buffer for each distinct `group_key(setting)`.
     """
 
     def __init__(
         self,
         settings: Sequence[Train],
-        segments: Mapping[GroupKey, Sequence[tuple[int, int]]],
+        segments: Sequence[Mapping[GroupKey, Sequence[Piece]]],
         flat: Tensor,
         gradient: Tensor,
     ) -> None:
-        self._name = settings[0].optimizer
-        self._groups = [
-            _Group([flat[start:stop] for start, stop in pieces], [gradient[start:stop] for start, stop in pieces], *key)
-            for key, pieces in segments.items()
-        ]
+        self._name, self._flat, self._gradient = settings[0].optimizer, flat, gradient
+        self._layers = segments
+        self._groups: list[_Group] = []
+        if not self.by_layer:
+            self._groups = [
+                _Group([flat[start:stop] for start, stop in own], [gradient[start:stop] for start, stop in own], *key)
+                for key, own in _of_all_layers(segments).items()
+            ]
         if self._name not in {"sgd", "momentum"}:
             for group in self._groups:
                 group.remember_moments()
 
-    @torch.no_grad()
+    @property
+    def by_layer(self) -> bool:
+        """Whether layers may be updated one by one, while the caches still hold their weights and gradients."""
+        return self._name == "sgd"
+
     def step(self) -> None:
         """One update of all trials."""
+        if self.by_layer:
+            for layer in range(len(self._layers)):
+                self.step_layer(layer, self._gradient, 0)
         for group in self._groups:
             self._update(group)
 
+    def step_layer(self, layer: int, gradient: Tensor, start: int) -> None:
+        """Update one layer.
+
+        Args:
+            gradient: a piece of a buffer laid out like the parameters, from its element `start` on; used up.
+        """
+        for (lr, weight_decay, _), pieces in self._layers[layer].items():
+            for first, last in pieces:
+                parameters, own = self._flat[first:last], gradient[first - start : last - start]
+                if weight_decay:
+                    own.add_(parameters, alpha=weight_decay)
+                parameters.add_(own, alpha=-lr)
+
     def _update(self, group: _Group) -> None:
         match self._name:
-            case "sgd" | "momentum":
+            case "momentum":
                 sgd(
                     group.parameters,
                     group.gradients,
@@ -134,6 +158,14 @@ class StackOptimizer:
                     momentum=0.0,
                     centered=False,
                 )
+
+
+def _of_all_layers(segments: Sequence[Mapping[GroupKey, Sequence[Piece]]]) -> dict[GroupKey, list[Piece]]:
+    pieces: dict[GroupKey, list[Piece]] = {}
+    for layer in segments:
+        for key, own in layer.items():
+            pieces.setdefault(key, []).extend(own)
+    return {key: joined(own) for key, own in pieces.items()}
 
 
 def module_optimizer(setting: Train, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

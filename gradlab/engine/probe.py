@@ -11,7 +11,8 @@ from torch import Tensor
 from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.measure import Statistics, empty, fill, named
-from gradlab.engine.network import HiddenLayer, Network, RunningMoments
+from gradlab.engine.network import Network
+from gradlab.engine.passes import Passes
 from gradlab.engine.reach import any_along, reached_units
 from gradlab.engine.snapshot import Snapshot
 
@@ -66,62 +67,66 @@ class _Seen:
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
     """Activation statistics of every hidden layer on the probe x [example, ...], y, the networks in eval mode."""
-    network, layout = stack.network, stack.layout
-    layers, moments = stack.layers64(), stack.moments64()
+    layout, shape, count = stack.layout, stack.network.shape, len(stack.layout.depths)
     table = empty(layout, UNIT_STATISTICS, x.device)
-    per_trial = network.shape.width * network.shape.positions
+    per_trial = shape.width * shape.positions
     rows = max(1, CHUNK // per_trial)
     together = max(1, GROUP // (per_trial * min(rows, len(x))))
-    for start in range(0, len(layout.depths), together):
-        trials = slice(start, start + together)
-        group = network.part(trials)
-        own_layers = [layer.part(trials) for layer in [*layers[: len(group.counts)], layers[-1]]]
-        own_moments = [RunningMoments(m.mean[trials], m.variance[trials]) for m in moments[: len(group.counts)]]
+    for start in range(0, count, together):
+        trials = range(start, min(start + together, count))
+        group = stack.of(trials)
+        layers, moments = group.layers64(), group.moments64()
+        passes = Passes(group.network, layers[0].weight, trains=False, exact=True)
         seen: list[_Seen] = []
-        of_output = torch.zeros(len(group.activations), dtype=torch.float64, device=x.device)
-        with torch.no_grad():
-            for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-                of_output += _look(group, own_layers, part.double(), target, own_moments, stack.kind, seen)
-        table[0, -1, trials] = (of_output / (len(x) * layout.shape.out_features)).sqrt()
+        of_output = torch.zeros(len(trials), dtype=torch.float64, device=x.device)
+        for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
+            look = _Look(group.network, seen)
+            output = passes.forward(layers, part.double().expand(len(trials), *part.shape), moments, look)
+            look.reach(layers, output, target, stack.kind)
+            norms: Tensor = torch.linalg.vector_norm(output, dim=(1, 2))
+            of_output += norms.square()
+        table[0, -1, trials.start : trials.stop] = (of_output / (len(x) * shape.out_features)).sqrt()
         for index, layer in enumerate(seen):
-            fill(table, UNIT_STATISTICS, index, start, layer.statistics(len(x) * network.shape.positions))
+            fill(table, UNIT_STATISTICS, index, start, layer.statistics(len(x) * shape.positions))
     return named(table, UNIT_STATISTICS)
 
 
-def _look(
-    network: Network,
-    layers: Sequence[LayerParameters],
-    x: Tensor,
-    y: Tensor,
-    moments: Sequence[RunningMoments],
-    kind: str,
-    seen: list[_Seen],
-) -> Tensor:
-    """Add one chunk of the probe to `seen`; the sum of squared outputs, [trial]."""
-    active: list[Tensor | None] = []
-    alive: list[Tensor | None] = []
+class _Look:
+    """Adds one chunk of the probe to what has been seen so far."""
 
-    def visit(layer: int, hidden: HiddenLayer) -> Tensor:
-        z, u, h = hidden.preactivation, hidden.activation_input, hidden.activation
-        if len(seen) < layer:
-            seen.append(_Seen.nothing(z))
-        so_far = seen[layer - 1]
-        so_far.squared_preactivation += torch.linalg.vector_norm(z, dim=(1, 2)).square()
+    def __init__(self, network: Network, seen: list[_Seen]) -> None:
+        self._network, self._seen = network, seen
+        self._active: list[Tensor | None] = []
+        self._alive: list[Tensor | None] = []
+
+    def preactivation(self, layer: int, z: Tensor) -> None:
+        """Note its size."""
+        if len(self._seen) == layer:
+            self._seen.append(_Seen.nothing(z))
+        self._seen[layer].squared_preactivation += torch.linalg.vector_norm(z, dim=(1, 2)).square()
+
+    def activation_input(self, layer: int, u: Tensor) -> None:
+        """Note where its slope is small, or 0."""
+        so_far = self._seen[layer]
+        active = _look_at_slopes(self._network, u, so_far)
+        alive = None if active is None else any_along(active, 1)
+        self._active.append(active)
+        self._alive.append(alive)
+        so_far.alive |= True if alive is None else alive
+
+    def activation(self, layer: int, h: Tensor) -> None:
+        """Note its size and mean."""
+        so_far = self._seen[layer]
         so_far.activation += h.sum((1, 2))
         so_far.squared_activation += torch.linalg.vector_norm(h, dim=(1, 2)).square()
-        active.append(_look_at_slopes(network, u, so_far))
-        alive.append(None if active[-1] is None else any_along(active[-1], 1))
-        so_far.alive |= True if alive[-1] is None else alive[-1]
-        return h
 
-    trials = len(network.activations)
-    output = network.forward(layers, x.expand(trials, *x.shape), moments, training=False, visit=visit)
-    # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
-    wrong = output != y if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
-    for layer, units in enumerate(reached_units(network, layers, active, alive, wrong)):
-        seen[layer].reached |= units
-    norms: Tensor = torch.linalg.vector_norm(output, dim=(1, 2))
-    return norms.square()
+    def reach(self, layers: Sequence[LayerParameters], output: Tensor, target: Tensor, kind: str) -> None:
+        """Note which units a gradient reaches, after the pass."""
+        # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
+        wrong = output != target if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
+        reached = reached_units(self._network, layers, self._active, self._alive, wrong)
+        for so_far, units in zip(self._seen, reached, strict=True):
+            so_far.reached |= units
 
 
 def _look_at_slopes(network: Network, u: Tensor, so_far: _Seen) -> Tensor | None:

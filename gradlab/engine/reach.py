@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gradlab.engine.convolution import from_neighbours
 from gradlab.engine.layout import LayerParameters
-from gradlab.engine.network import Network, Patches
+from gradlab.engine.network import Network
 
 
 def reached_units(
@@ -73,13 +73,7 @@ def _through(pattern: Tensor, weight: Tensor) -> Tensor:
 def _spread(pattern: Tensor, image: tuple[int, int]) -> Tensor:
     """The pattern that 3 x 3 neighbourhoods [trial, row, 9 * channel] leave on the positions they were taken from."""
     taps = pattern.expand(-1, -1, 9) if pattern.shape[2] == 1 else pattern
-    scattered: Tensor = Patches.backward(_Image(image), taps.double())[0]
-    return scattered > 0
-
-
-@dataclass(frozen=True)
-class _Image:
-    image: tuple[int, int]
+    return from_neighbours(taps.double(), image) > 0
 
 
 def _through_norm(network: Network, pattern: Tensor, layer: LayerParameters) -> Tensor:

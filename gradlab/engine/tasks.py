@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradlab.config.schema import SEQUENCES, Data, Model
-from gradlab.engine.alignment import aligned
+from gradlab.engine.alignment import aligned, aligned_into
 from gradlab.engine.datasets import load_arrays
 from gradlab.engine.sequences import as_sequences
 from gradlab.errors import SettingError
@@ -142,6 +142,25 @@ def example_losses(kind: str, output: Tensor, target: Tensor) -> Tensor:
         return (output - target).square().mean(-1)
     losses = aligned(lambda z, y: F.binary_cross_entropy_with_logits(z, y, reduction="none"), output, target)
     return losses.mean(-1)
+
+
+def training_signal(kind: str, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The trials' losses, [trial], and their derivative by the outputs, [trial, example, output], as autograd has it."""
+    examples = output.shape[1]
+    if kind == "multiclass":
+        signal = torch.log_softmax(output, -1)
+        own = target[..., None]
+        losses = -signal.gather(-1, own).squeeze(-1)
+        aligned_into(lambda z, out: torch.exp(z, out=out), signal, signal)
+        signal.scatter_add_(-1, own, torch.full_like(own, -1, dtype=signal.dtype))
+    elif kind == "regression":
+        error = output - target
+        losses = error.square().mean(-1)
+        signal = error.mul_(2 / output.shape[-1])
+    else:
+        losses = example_losses(kind, output, target)
+        signal = aligned(torch.sigmoid, output).sub_(target).div_(output.shape[-1])
+    return losses.mean(1), signal.div_(examples)
 
 
 def loss_signal(kind: str, output: Tensor, target: Tensor) -> Tensor:

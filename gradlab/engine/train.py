@@ -14,18 +14,17 @@ from torch import Tensor
 from gradlab.engine.activations import Activation
 from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.draws import weight_print
+from gradlab.engine.evaluation import Evaluation
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
-from gradlab.engine.network import Network, RunningMoments
+from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
+from gradlab.engine.passes import Passes
 from gradlab.engine.probe import HIDDEN_STATISTICS, measure_units
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
-from gradlab.engine.tasks import Task, example_losses, metric
-
-EVALUATION_CHUNK = 1 << 19
-"""Elements of a hidden layer of one trial that are evaluated in one go."""
+from gradlab.engine.tasks import Task, training_signal
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,17 @@ class _Training:
         self.network = Network(self.layout.shape, self.layout.counts, own)
         self.device = task.x_train.device
         self.flat = self.layout.initial(self.trials).to(self.device)
+        self.before = torch.empty_like(self.flat)
+        self.layers = self.layout.views(self.flat)
+        self.weight_prints = [weight_print(layer.weight).cpu().numpy() for layer in self.layers]
         self.gradient = torch.zeros_like(self.flat)
-        self.gradient_views = self.layout.views(self.gradient)
+        self.gradients = self.layout.views(self.gradient)
         trains = [trial.train for trial in self.trials]
         segments = self.layout.segments([group_key(train) for train in trains])
         self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
-        self.layers = [layer.leaves() for layer in self.layout.views(self.flat)]
-        self.weight_prints = [weight_print(layer.weight).cpu().numpy() for layer in self.layers]
-        self.leaves = [tensor for layer in self.layers for tensor in layer.tensors()]
-        self.gradient_pieces = [tensor for layer in self.gradient_views for tensor in layer.tensors()]
         self.moments = self.network.running_moments(self.flat)
+        self.passes = Passes(self.network, self.flat, trains=True)
+        self.evaluation = Evaluation(self.network, task.kind, self.flat)
         self.steps, self.every = settings.train.steps, settings.record.every
         probe = settings.record.probe
         self.x_probe, self.y_probe = task.x_train[:probe], task.y_train[:probe]
@@ -92,7 +92,7 @@ class _Training:
             progress((step + 1) / self.steps)
             if len(self.diverged) == len(self.trials):
                 break
-        self._finish(self._running(), Snapshot(self.network, self.layout, self.flat, self.moments, self.task.kind))
+        self._finish(self._running())
         seconds = time.process_time() - started
         return self._histories(seconds / len(self.trials))
 
@@ -101,37 +101,60 @@ class _Training:
         return [index for index in range(len(self.trials)) if index not in self.diverged]
 
     def _step(self, step: int, indices: Tensor) -> None:
-        x, y = self.task.x_train[indices], self.task.y_train[indices]
-        moments = [RunningMoments(m.mean.clone(), m.variance.clone()) for m in self.moments]
-        output = self.network.forward(self.layers, x, self.moments, training=True)
-        losses = example_losses(self.task.kind, output, y).mean(1)
-        gradients = torch.autograd.grad(losses.sum(), self.leaves)
-        for target, gradient in zip(self.gradient_pieces, gradients, strict=True):
-            target.copy_(gradient)
-        losses = losses.detach()
+        x, y = _picked(self.task.x_train, indices), _picked(self.task.y_train, indices)
+        output = self.passes.forward(self.layers, x)
+        losses, signal = training_signal(self.task.kind, output, y)
+        newly = self._newly_diverged(step, losses)
+        recorded = self._running() if is_recorded(step, self.steps, self.every) else []
+        recorded = sorted({*recorded, *newly})
+        if recorded:
+            self._record(step, recorded, newly, x, y, losses, signal)
+        elif self.optimizer.by_layer:
+            self.passes.backward(self.layers, signal, self.gradients, self._update_layer)
+        else:
+            self.passes.backward(self.layers, signal, self.gradients, lambda layer, delta: None)
+            self.optimizer.step()
+        for moments, seen in zip(self.moments, self.passes.batch_moments(), strict=True):
+            moments.update(seen, x.shape[1] * self.layout.shape.positions)
+
+    def _newly_diverged(self, step: int, losses: Tensor) -> list[int]:
+        if math.isfinite(float(losses.sum())) and not self.diverged:
+            return []
         not_finite = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
         newly = [index for index in not_finite if index not in self.diverged]
-        recorded = self._running() if is_recorded(step, self.steps, self.every) else newly
         self.diverged.update(dict.fromkeys(newly, step))
-        if not recorded:
-            self.optimizer.step()
-            return
-        before = Snapshot(self.network, self.layout, self.flat.clone(), moments, self.task.kind)
-        self.optimizer.step()
-        started = time.process_time()
-        self._record(step, recorded, before, x, y, losses)
-        if newly:
-            self._finish(newly, before)
-        self.recording_seconds += time.process_time() - started
+        return newly
+
+    def _update_layer(self, layer: int, delta: Tensor) -> None:
+        block = self.layout.blocks[layer]
+        self.optimizer.step_layer(layer, self.gradient[block.start : block.stop], block.start)
 
     def _record(
-        self, step: int, recorded: Sequence[int], before: Snapshot, x: Tensor, y: Tensor, losses: Tensor
+        self,
+        step: int,
+        recorded: Sequence[int],
+        newly: Sequence[int],
+        x: Tensor,
+        y: Tensor,
+        losses: Tensor,
+        signal: Tensor,
     ) -> None:
-        of_gradients, grad_norm = measure_gradients(before, x, y, self.gradient_views)
-        of_units = measure_units(before, self.x_probe, self.y_probe)
-        of_weights = measure_weights(self.layout, before.flat, self.flat)
+        started = time.process_time()
+        stack = Snapshot(self.network, self.layout, self.layers, self.moments, self.task.kind)
+        eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
+        of_units = measure_units(stack, self.x_probe, self.y_probe)
+        if newly:
+            self._finish(newly)
+        self.recording_seconds += time.process_time() - started
+        self.passes.backward(self.layers, signal, self.gradients, lambda layer, delta: None)
+        started = time.process_time()
+        of_gradients, grad_norm = measure_gradients(stack, x, y, self.gradients)
+        self.before.copy_(self.flat)
+        self.recording_seconds += time.process_time() - started
+        self.optimizer.step()
+        started = time.process_time()
+        of_weights = measure_weights(self.layout, self.before, self.flat)
         of_weights["update_ratio"][:, list(self.diverged)] = math.nan
-        eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
         step_values = {
             "train_loss": losses.double(),
             "eval_loss": eval_loss,
@@ -139,26 +162,14 @@ class _Training:
             "grad_norm": grad_norm,
         }
         self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
+        self.recording_seconds += time.process_time() - started
 
-    def _evaluate(self, stack: Snapshot, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and metric of every trial on examples that all share, the networks in eval mode."""
-        layers, shape, count = self.layout.views(stack.flat), self.layout.shape, len(self.trials)
-        rows = max(1, EVALUATION_CHUNK // (shape.width * shape.positions))
-        with torch.no_grad():
-            outputs = [
-                self.network.forward(layers, part.expand(count, *part.shape), stack.moments, training=False)
-                for part in torch.split(x, rows)
-            ]
-            output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)
-            loss = example_losses(self.task.kind, output, target).double().mean(1)
-            return loss, metric(self.task.kind, output, target)
-
-    def _finish(self, trials: Sequence[int], stack: Snapshot) -> None:
+    def _finish(self, trials: Sequence[int]) -> None:
         """Note the final losses and metric of `trials`."""
         if not trials:
             return
-        train_loss, _ = self._evaluate(stack, self.x_probe, self.y_probe)
-        eval_loss, eval_metric = self._evaluate(stack, self.task.x_eval, self.task.y_eval)
+        train_loss, _ = self.evaluation.measure(self.layers, self.moments, self.x_probe, self.y_probe)
+        eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
         table = torch.stack([train_loss, eval_loss, eval_metric], dim=1).cpu().numpy()
         for index in trials:
             names = ("final_train_loss", "final_eval_loss", "final_eval_metric")
@@ -200,6 +211,11 @@ class _Training:
         return tuple(
             LayerInfo(name, block.fan_out, block.weight_count) for name, block in zip(names, blocks, strict=True)
         )
+
+
+def _picked(values: Tensor, indices: Tensor) -> Tensor:
+    """values[indices], [trial, example, ...], by a kernel that is several times as fast."""
+    return values.index_select(0, indices.reshape(-1)).view(*indices.shape, *values.shape[1:])
 
 
 def stack_shape(stack: Stack, task: Task) -> Shape:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
-from gradlab.engine.alignment import affine, aligned
+from gradlab.engine.alignment import affine_into, aligned
 from tests.engine.comparison import as_task
 from tests.engine.stacking import alone, bit_differences, stacked
 from tests.oracles.samples import one_trial, random_data

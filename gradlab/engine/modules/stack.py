@@ -65,15 +65,15 @@ class ModuleStack:
             start += prod(shape)
         return found
 
-    def segments(self, groups: Sequence[Group]) -> dict[Group, list[tuple[int, int]]]:
-        """Where the parameters of each group of trials lie: group -> pieces (start, stop) of the flat buffer."""
+    def segments(self, groups: Sequence[Group]) -> list[dict[Group, list[tuple[int, int]]]]:
+        """Where the parameters of each group of trials lie in the flat buffer; all of them as if they were one layer."""
         pieces: dict[Group, list[tuple[int, int]]] = {}
         start = 0
         for group, run in groupby(groups):
             stop = start + len(list(run)) * self._slab
             pieces.setdefault(group, []).append((start, stop))
             start = stop
-        return pieces
+        return [pieces]
 
     def differentiate(self, kind: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One forward and backward pass of every trial on its own minibatch; fills `gradient`, moves `buffers`.

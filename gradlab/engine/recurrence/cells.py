@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradlab.config.choices import Choice
 from gradlab.engine.activations import Activation, make_activation
-from gradlab.engine.network import ExactSlope
+from gradlab.engine.alignment import aligned
 
 State: TypeAlias = tuple[Tensor, ...]
 """The hidden state [example, unit] and, in an LSTM, the cell state."""
@@ -98,3 +99,20 @@ def _through(activation: Activation, z: Tensor) -> Tensor:
     """phi(z); gradients pass by phi' taken from z, which keeps its digits where a gate is shut or saturated."""
     passed: Tensor = ExactSlope.apply(z, activation)  # type: ignore[no-untyped-call]
     return passed
+
+
+class ExactSlope(torch.autograd.Function):
+    """An activation whose backward multiplies by `Activation.derivative`."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, activation: Activation) -> Tensor:
+        """phi(u)."""
+        ctx.save_for_backward(u)
+        ctx.activation = activation
+        return aligned(activation.function, u)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The signal times phi'(u)."""
+        (u,) = ctx.saved_tensors
+        return gradients[0] * aligned(ctx.activation.derivative, u), None

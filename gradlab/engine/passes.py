@@ -1,0 +1,249 @@
+"""Forward and backward passes of a stack, written out: no graph, activations in place, buffers that are used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gradlab.engine.alignment import add_product, affine_into, aligned, product_into
+from gradlab.engine.convolution import from_neighbours, neighbours
+from gradlab.engine.layout import LayerParameters
+from gradlab.engine.network import Network
+from gradlab.engine.normalisation import Normalised, RunningMoments, normalise, normalise_back
+
+
+class Observer(Protocol):
+    """Who looks at a forward pass, at every hidden layer l = 0, 1, ...; all tensors are [trial, row, unit].
+
+    What it is shown is overwritten later on.
+    """
+
+    def preactivation(self, layer: int, z: Tensor) -> None:
+        """z, before anything is done to it."""
+
+    def activation_input(self, layer: int, u: Tensor) -> None:
+        """phi's own input: z, or z normalised."""
+
+    def activation(self, layer: int, h: Tensor) -> None:
+        """What is passed on to the next layer."""
+
+
+@dataclass
+class _Hidden:
+    """What the way back needs of a hidden layer.
+
+    Attributes:
+        inputs: [trial, row, fan_in].
+        u, a: phi's own input and phi of it, [trial, row, unit]; the same memory where no slope is told by u.
+    """
+
+    inputs: Tensor
+    u: Tensor
+    a: Tensor
+    normalised: Normalised | None
+
+
+class Passes:
+    """Passes of the networks of a stack, one after another, in the same buffers.
+
+    Args:
+        like: of the type and on the device of the parameters.
+        trains: whether the passes are those of training: batch normalisation uses the batch's own moments, and the
+            way back may follow.
+        exact: whether slopes are taken from phi's input, by `Activation.derivative`, which keeps its digits where phi
+            saturates.
+    """
+
+    def __init__(self, network: Network, like: Tensor, *, trains: bool, exact: bool = False) -> None:
+        self._network, self._like, self._trains, self._exact = network, like, trains, exact
+        self._runs = [network.runs(count) for count in network.counts]
+        self._hidden: list[_Hidden] = []
+        self._top = like
+        self._storage: dict[str, Tensor] = {}
+        self._buffers: dict[tuple[str, int, int], Tensor] = {}
+
+    def forward(
+        self,
+        layers: Sequence[LayerParameters],
+        x: Tensor,
+        moments: Sequence[RunningMoments] = (),
+        observer: Observer | None = None,
+    ) -> Tensor:
+        """Outputs [trial, example, output] for examples x [trial, example, ...]; overwritten by the next pass.
+
+        Args:
+            moments: batch normalisation's running moments, which passes that don't train normalise by.
+        """
+        network, shape = self._network, self._network.shape
+        h = network.rows(x)
+        rows, self._hidden = h.shape[1], []
+        mixed = network.counts[-1] < len(h)
+        top = self._buffer("top", len(h), rows) if mixed else h
+        for index, count in enumerate(network.counts):
+            if count < len(h):
+                top[count : len(h)] = h[count:]
+                h = h[:count]
+            inputs = neighbours(h, shape.image) if shape.family == "cnn" else h
+            z = self._buffer(f"z{self._place(index)}", count, rows)
+            affine_into(z, layers[index].bias, inputs, layers[index].weight)
+            if observer is not None:
+                observer.preactivation(index, z)
+            u, normalised = z, None
+            if shape.norm != "none":
+                u = self._buffer(f"u{self._place(index)}", count, rows)
+                own = None if self._trains or not moments else moments[index]
+                normalised = normalise(z, layers[index], own, shape.norm, u)
+            if observer is not None:
+                observer.activation_input(index, u)
+            a = self._activate(index, u)
+            if shape.residual and index > 0:
+                h = torch.add(h, a, out=self._buffer(f"h{index}", count, rows)) if self._trains else h.add_(a)
+            else:
+                h = a
+            if observer is not None:
+                observer.activation(index, h)
+            if self._trains:
+                self._hidden.append(_Hidden(inputs, u, a, normalised))
+        self._top = self._gather(h, top, x.shape[1])
+        outputs = self._buffer("output", len(top), x.shape[1], shape.out_features)
+        affine_into(outputs, layers[-1].bias, self._top, layers[-1].weight)
+        return outputs
+
+    def batch_moments(self) -> list[RunningMoments]:
+        """The moments of the last batch, of every layer that is normalised by them."""
+        seen = [hidden.normalised.moments for hidden in self._hidden if hidden.normalised is not None]
+        return [moments for moments in seen if moments is not None]
+
+    def backward(
+        self,
+        layers: Sequence[LayerParameters],
+        signal: Tensor,
+        gradients: Sequence[LayerParameters],
+        done: Callable[[int, Tensor], None],
+        rescale: Callable[[int, Tensor], None] | None = None,
+    ) -> None:
+        """Follow the last pass of training back.
+
+        Args:
+            signal: the loss's derivative by the outputs, [trial, example, output].
+            gradients: where those of the parameters go, laid out like `layers`.
+            done: called from the output layer (index D) down to the first (0), with d loss / d z, when a layer's
+                gradients are there; its parameters are not needed any more. What it is shown is overwritten later on.
+            rescale: may scale d loss / d h of a hidden layer in place; all that follows is scaled with it.
+        """
+        network, shape = self._network, self._network.shape
+        from_output = self._from_output(signal, layers[-1])
+        _parameter_gradients(gradients[-1], self._top, signal)
+        done(len(layers) - 1, signal)
+        trials, rows, width = from_output.shape
+        spare = from_output if shape.residual else self._buffer("spare", trials, rows)
+        here, there = from_output, spare
+        for index in reversed(range(len(network.counts))):
+            count, hidden = network.counts[index], self._hidden[index]
+            below = here[:count]
+            if rescale is not None:
+                rescale(index, below)
+            delta = below
+            if shape.residual and index > 0:
+                delta = self._buffer("delta", count, rows).copy_(below)
+            self._pass_activation(index, delta, hidden)
+            if hidden.normalised is not None:
+                normalise_back(delta, layers[index], hidden.normalised, gradients[index])
+            if index > 0:
+                self._pass_product(delta, layers[index].weight, there[:count])
+                if there is not from_output:
+                    joining = slice(count, network.counts[index - 1])
+                    there[joining] = from_output[joining]
+            _parameter_gradients(gradients[index], hidden.inputs, delta)
+            done(index, delta)
+            here, there = there, here
+
+    def _activate(self, index: int, u: Tensor) -> Tensor:
+        """phi(u), in u's own memory where u is not needed any more."""
+        keeps = self._keeps_input(index)
+        out = self._buffer(f"a{index}", *u.shape[:2]) if keeps else u
+        for start, stop, activation in self._runs[index]:
+            piece = u[start:stop]
+            if self._exact:
+                out[start:stop] = aligned(activation.function, piece)
+            else:
+                activation.kernel.apply(piece, out[start:stop] if keeps else piece)
+        return out
+
+    def _keeps_input(self, index: int) -> bool:
+        runs = self._runs[index]
+        return self._trains and (self._exact or any(activation.kernel.keeps_z for _, _, activation in runs))
+
+    def _pass_activation(self, index: int, signal: Tensor, hidden: _Hidden) -> None:
+        for start, stop, activation in self._runs[index]:
+            if self._exact:
+                signal[start:stop] *= aligned(activation.derivative, hidden.u[start:stop])
+            else:
+                kept = hidden.u if activation.kernel.keeps_z else hidden.a
+                activation.kernel.pass_back(signal[start:stop], kept[start:stop])
+
+    def _pass_product(self, delta: Tensor, weight: Tensor, out: Tensor) -> None:
+        """The signal below a layer's product; added to what comes along the residual connection, if there is one."""
+        shape = self._network.shape
+        if shape.family == "cnn":
+            patches = self._buffer("patches", *delta.shape[:2], weight.shape[1])
+            product_into(patches, delta, weight.mT)
+            spread = from_neighbours(patches, shape.image)
+            if shape.residual:
+                out += spread
+            else:
+                out.copy_(spread)
+        elif shape.residual:
+            add_product(out, delta, weight.mT)
+        else:
+            product_into(out, delta, weight.mT)
+
+    def _gather(self, h: Tensor, top: Tensor, examples: int) -> Tensor:
+        """The inputs of the output layer, [trial, example, unit]."""
+        shape = self._network.shape
+        if len(h) < len(top):
+            top[: len(h)] = h
+            h = top
+        if shape.positions == 1:
+            return h
+        return h.view(len(h), examples, shape.positions, shape.width).mean(2)
+
+    def _from_output(self, signal: Tensor, output: LayerParameters) -> Tensor:
+        """The signal that reaches the top hidden layers, [trial, row, unit]."""
+        shape = self._network.shape
+        trials, examples, _ = signal.shape
+        below = self._buffer("from output", trials, examples)
+        product_into(below, signal, output.weight.mT)
+        if shape.positions == 1:
+            return below
+        spread = self._buffer("from positions", trials, examples * shape.positions)
+        by_position = spread.view(trials, examples, shape.positions, shape.width)
+        by_position.copy_(below.div_(shape.positions)[:, :, None])
+        return spread
+
+    def _place(self, index: int) -> int:
+        """Which buffer a layer uses: its own if the way back needs it, else one that its input doesn't lie in."""
+        if self._trains:
+            return index
+        return min(index, 1) if self._network.shape.residual else index % 2
+
+    def _buffer(self, name: str, trials: int, rows: int, units: int | None = None) -> Tensor:
+        """Memory [trial, row, unit], the same for the same name; made when it is first used."""
+        key = (name, trials, rows)
+        if key not in self._buffers:
+            size = (trials, rows, self._network.shape.width if units is None else units)
+            count = trials * rows * size[2]
+            if name not in self._storage or self._storage[name].numel() < count:
+                self._storage[name] = self._like.new_empty(count)
+                self._buffers = {known: view for known, view in self._buffers.items() if known[0] != name}
+            self._buffers[key] = self._storage[name][:count].view(size)
+        return self._buffers[key]
+
+
+def _parameter_gradients(into: LayerParameters, inputs: Tensor, delta: Tensor) -> None:
+    product_into(into.weight, inputs.mT, delta)
+    into.bias.copy_(delta.sum(1, keepdim=True))
