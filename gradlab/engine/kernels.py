@@ -22,7 +22,7 @@ class Kernel:
         backward: (signal, kept): multiplies the signal by phi'(z) in place; `kept` is phi(z), or z if `keeps_z`.
         keeps_z: whether the way back needs z; otherwise phi(z) may take its place.
         even: whether the last elements of a buffer, which go through scalar code, are rounded as the others are.
-        kinks: where phi' jumps.
+        kinks: where phi' jumps; None if that is not known.
         piecewise_linear: whether phi' is constant between the kinks, so that float32 knows it exactly.
     """
 
@@ -30,7 +30,7 @@ class Kernel:
     backward: Callable[[Tensor, Tensor], object]
     keeps_z: bool = False
     even: bool = False
-    kinks: tuple[float, ...] = ()
+    kinks: tuple[float, ...] | None = ()
     piecewise_linear: bool = False
 
     def apply(self, z: Tensor, out: Tensor) -> None:
@@ -162,4 +162,4 @@ def of_function(function: Callable[[Tensor], Tensor]) -> Kernel:
             (passed,) = torch.autograd.grad(function(leaf), leaf, signal.clone())
         signal.copy_(passed)
 
-    return Kernel(forward, backward, keeps_z=True)
+    return Kernel(forward, backward, keeps_z=True, kinks=None)

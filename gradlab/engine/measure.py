@@ -121,7 +121,8 @@ def measure_gradients(
 
     def done(index: int, delta: Tensor) -> None:
         norms.add(index, delta, gradients[index])
-        seen, true = seen_by_float32[index].weight, gradients[index].weight
+        own = index if index < len(gradients) - 1 else -1
+        seen, true = seen_by_float32[own].weight, gradients[index].weight
         norms.zeros[index, : len(seen)] = ((seen == 0) & (true != 0)).sum((1, 2)).double()
         norms.non_finite[index, : len(seen)] = (~torch.isfinite(seen)).sum((1, 2)).double()
 
@@ -191,6 +192,14 @@ def _over_all(norms: Sequence[Tensor], presence: Tensor) -> Tensor:
     for row in rows:
         total += (row / unit).square()
     return total.sqrt() * unit
+
+
+def replace_trials(found: Statistics, exact: Statistics, trials: Sequence[int]) -> None:
+    """Put the statistics of some trials, measured by themselves, in the place of those that were found for all."""
+    for name, values in exact.items():
+        hidden = len(values) - 1
+        found[name][:hidden, trials] = values[:-1]
+        found[name][-1, trials] = values[-1]
 
 
 def empty(layout: Layout, names: Sequence[str], device: torch.device) -> Tensor:

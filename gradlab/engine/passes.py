@@ -113,6 +113,10 @@ class Passes:
         affine_into(outputs, layers[-1].bias, self._top, layers[-1].weight)
         return outputs
 
+    def inputs(self, layer: int) -> Tensor:
+        """The inputs of a layer in the last pass of training, the output layer's after all, [trial, row, fan_in]."""
+        return self._hidden[layer].inputs if layer < len(self._hidden) else self._top
+
     def batch_moments(self) -> list[RunningMoments]:
         """The moments of the last batch, of every layer that is normalised by them."""
         seen = [hidden.normalised.moments for hidden in self._hidden if hidden.normalised is not None]
@@ -124,7 +128,7 @@ class Passes:
         signal: Tensor,
         gradients: Sequence[LayerParameters],
         done: Callable[[int, Tensor], None],
-        rescale: Callable[[int, Tensor], None] | None = None,
+        arriving: Callable[[int, Tensor], None] | None = None,
     ) -> None:
         """Follow the last pass of training back.
 
@@ -133,7 +137,8 @@ class Passes:
             gradients: where those of the parameters go, laid out like `layers`.
             done: called from the output layer (index D) down to the first (0), with d loss / d z, when a layer's
                 gradients are there; its parameters are not needed any more. What it is shown is overwritten later on.
-            rescale: may scale d loss / d h of a hidden layer in place; all that follows is scaled with it.
+            arriving: called with d loss / d h of each hidden layer before it passes the activation; may scale it in
+                place, with all that follows.
         """
         network, shape = self._network, self._network.shape
         from_output = self._from_output(signal, layers[-1])
@@ -145,8 +150,8 @@ class Passes:
         for index in reversed(range(len(network.counts))):
             count, hidden = network.counts[index], self._hidden[index]
             below = here[:count]
-            if rescale is not None:
-                rescale(index, below)
+            if arriving is not None:
+                arriving(index, below)
             delta = below
             if shape.residual and index > 0:
                 delta = self._buffer("delta", count, rows).copy_(below)

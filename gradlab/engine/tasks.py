@@ -164,11 +164,10 @@ def training_signal(kind: str, output: Tensor, target: Tensor) -> tuple[Tensor, 
 
 
 def loss_signal(kind: str, output: Tensor, target: Tensor) -> Tensor:
-    """The derivative of every example's loss by its outputs, [trial, example, output], in float64.
+    """The derivative of every example's loss by its outputs, [trial, example, output], in the outputs' precision.
 
     Written out, so that an example that is classified well has a small signal, where autograd's p - 1 would be 0.
     """
-    output = output.double()
     if kind == "regression":
         return 2 * (output - target) / output.shape[-1]
     if kind == "multiclass":

@@ -13,11 +13,18 @@ from torch import Tensor
 
 from gradlab.engine.activations import Activation
 from gradlab.engine.batches import is_recorded, minibatches
+from gradlab.engine.confidence import Confidence
 from gradlab.engine.draws import weight_print
 from gradlab.engine.evaluation import Evaluation
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
-from gradlab.engine.measure import Statistics, measure_gradients, measure_weights
+from gradlab.engine.measure import (
+    GradientNorms,
+    Statistics,
+    measure_gradients,
+    measure_weights,
+    replace_trials,
+)
 from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
@@ -51,6 +58,18 @@ def train(
         progress: called now and then with the share of the steps that is done.
     """
     return _Training(stack, task, activations).run(progress)
+
+
+@dataclass(frozen=True)
+class _Minibatch:
+    """A step's minibatch [trial, example, ...] and what the forward pass made of it: outputs, losses, and the loss's
+    derivative by the outputs."""
+
+    x: Tensor
+    y: Tensor
+    output: Tensor
+    losses: Tensor
+    signal: Tensor
 
 
 class _Training:
@@ -102,13 +121,16 @@ class _Training:
 
     def _step(self, step: int, indices: Tensor) -> None:
         x, y = _picked(self.task.x_train, indices), _picked(self.task.y_train, indices)
-        output = self.passes.forward(self.layers, x)
+        due = is_recorded(step, self.steps, self.every)
+        confidence = Confidence(self.network, self.layout, self.flat) if due else None
+        output = self.passes.forward(self.layers, x, observer=confidence)
         losses, signal = training_signal(self.task.kind, output, y)
+        running = self._running()
         newly = self._newly_diverged(step, losses)
-        recorded = self._running() if is_recorded(step, self.steps, self.every) else []
-        recorded = sorted({*recorded, *newly})
-        if recorded:
-            self._record(step, recorded, newly, x, y, losses, signal)
+        if due or newly:
+            stack = Snapshot(self.network, self.layout, self.layers, self.moments, self.task.kind)
+            batch = _Minibatch(x, y, output, losses, signal)
+            self._record(step, running if due else newly, newly, stack, batch, confidence)
         elif self.optimizer.by_layer:
             self.passes.backward(self.layers, signal, self.gradients, self._update_layer)
         else:
@@ -134,35 +156,54 @@ class _Training:
         step: int,
         recorded: Sequence[int],
         newly: Sequence[int],
-        x: Tensor,
-        y: Tensor,
-        losses: Tensor,
-        signal: Tensor,
+        stack: Snapshot,
+        batch: _Minibatch,
+        confidence: Confidence | None,
     ) -> None:
+        """Record some trials at a step, and update all."""
         started = time.process_time()
-        stack = Snapshot(self.network, self.layout, self.layers, self.moments, self.task.kind)
         eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
-        of_units = measure_units(stack, self.x_probe, self.y_probe)
         if newly:
             self._finish(newly)
-        self.recording_seconds += time.process_time() - started
-        self.passes.backward(self.layers, signal, self.gradients, lambda layer, delta: None)
-        started = time.process_time()
-        of_gradients, grad_norm = measure_gradients(stack, x, y, self.gradients)
+        of_gradients, grad_norm, doubtful = self._gradients(recorded, stack, batch, confidence)
+        of_units = measure_units(stack, self.x_probe, self.y_probe)
         self.before.copy_(self.flat)
-        self.recording_seconds += time.process_time() - started
         self.optimizer.step()
-        started = time.process_time()
         of_weights = measure_weights(self.layout, self.before, self.flat)
         of_weights["update_ratio"][:, list(self.diverged)] = math.nan
         step_values = {
-            "train_loss": losses.double(),
+            "train_loss": batch.losses.double(),
             "eval_loss": eval_loss,
             "eval_metric": eval_metric,
             "grad_norm": grad_norm,
         }
         self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
         self.recording_seconds += time.process_time() - started
+
+    def _gradients(
+        self, recorded: Sequence[int], stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
+    ) -> tuple[Statistics, Tensor, list[int]]:
+        """Take the signal back; the statistics of gradients, the whole gradient's norm, and which trials need float64."""
+        norms = GradientNorms(self.layout, batch.x.shape[1], self.flat)
+
+        def done(layer: int, delta: Tensor) -> None:
+            norms.add(layer, delta, self.gradients[layer])
+            if confidence is not None:
+                confidence.leaving(layer, self.passes.inputs(layer), self.gradients[layer].weight)
+
+        arriving = None if confidence is None else confidence.arriving
+        self.passes.backward(self.layers, batch.signal, self.gradients, done, arriving)
+        found, grad_norm = norms.statistics()
+        doubtful = list(recorded)
+        if confidence is not None:
+            flags = confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
+            doubtful = [index for index in recorded if bool(flags[index])]
+        if doubtful:
+            seen = [layer.of([trial for trial in doubtful if trial < len(layer.weight)]) for layer in self.gradients]
+            exact, exact_norm = measure_gradients(stack.of(doubtful), batch.x[doubtful], batch.y[doubtful], seen)
+            replace_trials(found, exact, doubtful)
+            grad_norm[doubtful] = exact_norm
+        return found, grad_norm, doubtful
 
     def _finish(self, trials: Sequence[int]) -> None:
         """Note the final losses and metric of `trials`."""

@@ -142,7 +142,7 @@ def _pulled(kind: str, divisor: int) -> Loss:
     def pulled(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, y = batch
         outputs = as_outputs(model(x))
-        signal = (loss_signal(kind, outputs.detach()[None], y[None])[0] / divisor).to(outputs.dtype)
+        signal = (loss_signal(kind, outputs.detach()[None].double(), y[None])[0] / divisor).to(outputs.dtype)
         return (outputs * signal).sum()
 
     return pulled

@@ -1,0 +1,186 @@
+"""Whether float32 has measured a training step's gradients well enough, for each trial of a stack.
+
+Training's own backward pass shows all norms, at next to no cost. They are right to about 1e-6 unless the network
+amplifies rounding, the gradient leaves float32's range, or something cancels. That is judged from sizes that the pass
+shows by the way; where it may be so, the trial's record is measured once more in float64.
+
+What is judged of a trial comes from its own minibatch alone, so it is the same in every stack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gradlab.engine.activations import Activation
+from gradlab.engine.layout import Layout
+from gradlab.engine.measure import GradientNorms
+from gradlab.engine.network import Network
+from gradlab.engine.tasks import loss_signal
+
+TOLERANCE = 2e-5
+"""Relative error of a norm that float32 may have: a fifth of what is promised."""
+
+ROUNDING = 1e-7
+"""Relative error that one layer adds to its pre-activations, and a derivative has, in float32."""
+
+KINK_MARGIN = 4.0
+"""Pre-activations closer to a kink than so many of their errors may lie on its other side."""
+
+KINKS_MATTER = 1 << 15
+"""Elements of a hidden layer from which on one that lies on the other side of a kink changes its norm too little."""
+
+SMALLEST, LARGEST = 1e-13, 1e13
+"""Between these, norms in float32 neither lose nor overflow anything that counts."""
+
+FAINTEST = 1e-25
+"""A loss's derivative for one example, or by one output, that float32 may lose on the way back."""
+
+
+class Confidence:
+    """Looks at a recorded step of training, forward (as an `Observer`) and back."""
+
+    def __init__(self, network: Network, layout: Layout, like: Tensor) -> None:
+        self._network, self._layout = network, layout
+        shape = (len(network.counts), len(layout.depths))
+        self._z, self._u, self._h, self._signal = like.new_zeros((4, *shape))
+        self._nearest = like.new_full(shape, math.inf)
+        self._lost = torch.zeros(shape[1], dtype=torch.bool, device=like.device)
+        self._rows = 0
+
+    def preactivation(self, layer: int, z: Tensor) -> None:
+        """Note its size."""
+        self._rows = z.shape[1]
+        self._norm(self._z, layer, z)
+
+    def activation_input(self, layer: int, u: Tensor) -> None:
+        """Note how near it comes to a kink."""
+        if self._layout.shape.norm != "none":
+            self._norm(self._u, layer, u)
+        if u.shape[1] * u.shape[2] >= KINKS_MATTER:
+            return
+        for start, stop, activation in self._network.runs(len(u)):
+            for kink in activation.kernel.kinks or ():
+                distance = (u[start:stop] - kink).abs_() if kink else u[start:stop].abs()
+                nearest = self._nearest[layer, start:stop]
+                torch.minimum(nearest, distance.amin((1, 2)), out=nearest)
+
+    def activation(self, layer: int, h: Tensor) -> None:
+        """Note its size, where phi's input doesn't bound it."""
+        if self._layout.shape.residual:
+            self._norm(self._h, layer, h)
+
+    def arriving(self, layer: int, signal: Tensor) -> None:
+        """Note the size of d loss / d h, where float32 doesn't know slopes exactly."""
+        for start, stop, activation in self._network.runs(len(signal)):
+            if not activation.kernel.piecewise_linear:
+                torch.linalg.vector_norm(
+                    signal[start:stop].flatten(1), dim=1, out=self._signal[layer, start:stop]
+                )
+
+    def leaving(self, layer: int, inputs: Tensor, gradient: Tensor) -> None:
+        """Note whether entries of the weights' gradient, [trial, fan_in, fan_out], may be 0 though they should not be.
+
+        Those of an input that is 0 in the whole minibatch, [trial, row, fan_in], are.
+        """
+        output = layer == len(self._network.counts)
+        for start, stop, activation in self._network.runs(len(gradient)):
+            linear = activation.kernel.piecewise_linear
+            if output or not linear:
+                zero = gradient[start:stop].abs().amin(2) == 0
+                if linear or layer == 0:
+                    zero &= inputs[start:stop].abs().amax(1) != 0
+                self._lost[start:stop] |= zero.any(1)
+
+    def doubtful(self, norms: GradientNorms, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str) -> Tensor:
+        """Which trials' norms may be wrong by more than `TOLERANCE`, flags [trial].
+
+        Args:
+            norms: those of the backward pass.
+            x, y: the minibatch; `output` of the networks for it, [trial, example, output].
+            signal: the loss's derivative by the outputs, as training took it back.
+        """
+        present = self._layout.presence(self._z)
+        delta, weight, bias = (norms.of[part].double() for part in ("delta", "weight", "bias"))
+        z = self._z.double()
+        forward = _amplified(torch.where(present[:-1], z * delta[:-1], 0.0))
+        slopes = torch.where(present[:-1], self._slope_errors(delta[:-1]), 0.0)
+        signal_error, faint = _of_signal(kind, loss_signal(kind, output, y) / x.shape[1], signal)
+        error = signal_error + (forward.square() + slopes.square()).cumsum(0)[-1].sqrt()
+        right = error * self._cancellation(x, delta, weight, bias) < TOLERANCE
+        usual = _usual(delta) & _usual(weight)
+        usual[:-1] &= _usual(z)
+        near = self._nearest.double() < KINK_MARGIN * forward * self._input_rms()
+        sound = (right & usual | ~present).all(0) & ~near.any(0)
+        return ~sound | faint | self._lost | self._each(lambda activation: activation.kernel.kinks is None)
+
+    def _slope_errors(self, delta: Tensor) -> Tensor:
+        """How wrong float32's derivatives make each layer's signal, relative, [layer, trial]."""
+        arriving = self._signal.double()
+        steepest = self._each(lambda activation: activation.sup_derivative)
+        return torch.where(arriving > 0, ROUNDING * steepest * arriving / delta, 0.0)
+
+    def _input_rms(self) -> Tensor:
+        """The size of phi's inputs, by which their distance from a kink is judged, [layer, trial]."""
+        shape = self._layout.shape
+        if shape.norm == "none":
+            return self._z.double() / math.sqrt(self._rows * shape.width)
+        # What is taken out as a mean has been rounded, too.
+        return 4 * self._u.double() / math.sqrt(self._rows * shape.width)
+
+    def _cancellation(self, x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """How much smaller a layer's gradient is than a sum of as many terms with random signs, 1 at least."""
+        shape = self._layout.shape
+        at_zero = self._each(lambda activation: abs(float(activation.function(torch.zeros(())))))
+        steepest = self._each(lambda activation: activation.sup_derivative)
+        u = (self._z if shape.norm == "none" else self._u).double()
+        bound = steepest * u + at_zero * math.sqrt(self._rows * shape.width)
+        hidden = self._h.double() if shape.residual else bound
+        first = torch.linalg.vector_norm(x.flatten(1), dim=1)[None].double()
+        taps = 3.0 if shape.family == "cnn" else 1.0
+        inputs = taps * torch.cat([first, hidden])
+        deepest = torch.tensor(self._layout.depths, device=x.device)[None]
+        inputs[-1:] = inputs.gather(0, deepest)
+        of_weights = inputs * delta / (math.sqrt(self._rows) * weight)
+        linear = self._each(lambda activation: activation.kernel.piecewise_linear)
+        of_weights = torch.where((weight == 0) & (linear | (delta == 0)), 1.0, of_weights)
+        of_biases = torch.where(delta == 0, 1.0, delta / bias)
+        if shape.norm == "batch":
+            of_biases[:-1] = 1.0
+        return torch.maximum(of_weights, of_biases).clamp_(min=1.0)
+
+    def _each(self, of: Callable[[Activation], float | bool]) -> Tensor:
+        """Something of each trial's activation, [trial]."""
+        values = {one.label: of(one) for one in self._network.activations}
+        return torch.tensor([values[one.label] for one in self._network.activations], device=self._z.device)
+
+    def _norm(self, table: Tensor, layer: int, tensor: Tensor) -> None:
+        torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=table[layer, : len(tensor)])
+
+
+def _amplified(sensitivity: Tensor) -> Tensor:
+    """The relative error of each layer's pre-activations, [layer, trial].
+
+    A relative change of z_k changes z_l by |z_k| |delta_k| / (|z_l| |delta_l|) times as much, about; both are what is
+    known of how strongly the loss depends on it.
+    """
+    layers = torch.arange(1.0, len(sensitivity) + 1, dtype=torch.float64, device=sensitivity.device)
+    gathered = sensitivity.square().cumsum(0).sqrt() / sensitivity
+    return ROUNDING * torch.where(sensitivity == 0, layers.sqrt()[:, None], gathered)
+
+
+def _of_signal(kind: str, true: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """How wrong the signal is, relative, and whether it is too faint in places, [trial] each."""
+    size, error = (torch.linalg.vector_norm(one.flatten(1), dim=1).double() for one in (true, seen - true))
+    if kind == "regression":
+        return error / size, torch.zeros_like(size, dtype=torch.bool)
+    strength = true.abs()
+    least = torch.minimum(strength.amax(1).amin(1), strength.amax(2).amin(1))
+    return error / size, ~(least > FAINTEST)
+
+
+def _usual(norms: Tensor) -> Tensor:
+    return (norms == 0) | (norms > SMALLEST) & (norms < LARGEST)
