@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradlab.config.choices import Choice
-from gradlab.engine import kernels
+from gradlab.engine import kernels, regions
 from gradlab.engine.kernels import Kernel
+from gradlab.engine.regions import Region
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
@@ -27,6 +28,7 @@ _SELU_SCALE = 1.0507009873554805
 _SELU_ALPHA = 1.6732632423543772
 _SUP_GELU = (1 + math.erf(1)) / 2 + math.exp(-1) / math.sqrt(math.pi)  # Phi(sqrt 2) + sqrt(2) phi(sqrt 2)
 _SUP_SILU = 1.0998393194498555  # at the root z = 2.399357... of silu''
+_NOT_POSITIVE = regions.at_most(0.0)
 _SUP_GRID = (-50.0, 50.0, 200_001)
 
 
@@ -39,8 +41,8 @@ class Activation:
         function: phi, elementwise, differentiable by autograd.
         derivative: phi', from z itself, so that it keeps its digits where phi saturates.
         sup_derivative: sup |phi'| over the reals (over [-50, 50] for a user's function).
-        zero_derivative: z -> whether phi'(z) is exactly 0; None where phi' is 0 on no interval.
-        saturated: z -> whether |phi'(z)| < `SATURATION` sup |phi'|, solved for z where it can be; None for never.
+        zero_derivative: where phi'(z) is exactly 0; None where phi' is 0 on no interval.
+        saturated: where |phi'(z)| < `SATURATION` sup |phi'|, solved for z where it can be; None for never.
         kernel: as training computes it.
     """
 
@@ -48,8 +50,8 @@ class Activation:
     function: Elementwise
     derivative: Elementwise
     sup_derivative: float
-    zero_derivative: Elementwise | None
-    saturated: Elementwise | None
+    zero_derivative: Region | None
+    saturated: Region | None
     kernel: Kernel
 
 
@@ -92,14 +94,14 @@ def _from_function(label: str, function: Elementwise) -> Activation:
         function,
         derivative,
         sup,
-        lambda z: derivative(z) == 0,
+        regions.where(lambda z: derivative(z) == 0),
         _below_saturation(derivative, sup),
         kernels.of_function(function),
     )
 
 
-def _below_saturation(derivative: Elementwise, sup: float) -> Elementwise:
-    return lambda z: derivative(z).abs() < SATURATION * sup
+def _below_saturation(derivative: Elementwise, sup: float) -> Region:
+    return regions.where(lambda z: derivative(z).abs() < SATURATION * sup)
 
 
 def _linear(label: str) -> Activation:
@@ -116,7 +118,7 @@ def _sigmoid(label: str) -> Activation:
         lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
         0.25,
         None,
-        lambda z: z.abs() > edge,
+        regions.beyond(edge),
         kernels.sigmoid(),
     )
 
@@ -124,18 +126,14 @@ def _sigmoid(label: str) -> Activation:
 def _tanh(label: str) -> Activation:
     edge = math.acosh(1 / math.sqrt(SATURATION))
     return Activation(
-        label, torch.tanh, lambda z: torch.cosh(z).pow(-2), 1.0, None, lambda z: z.abs() > edge, kernels.tanh()
+        label, torch.tanh, lambda z: torch.cosh(z).pow(-2), 1.0, None, regions.beyond(edge), kernels.tanh()
     )
 
 
 def _relu(label: str) -> Activation:
     return Activation(
-        label, torch.relu, lambda z: (z > 0).to(z.dtype), 1.0, _not_positive, _not_positive, kernels.relu()
+        label, torch.relu, lambda z: (z > 0).to(z.dtype), 1.0, _NOT_POSITIVE, _NOT_POSITIVE, kernels.relu()
     )
-
-
-def _not_positive(z: Tensor) -> Tensor:
-    return z <= 0
 
 
 def _leaky_relu(label: str, negative_slope: float) -> Activation:
@@ -145,17 +143,17 @@ def _leaky_relu(label: str, negative_slope: float) -> Activation:
         lambda z: F.leaky_relu(z, negative_slope),
         lambda z: torch.full_like(z, negative_slope).masked_fill_(z > 0, 1.0),
         sup,
-        _not_positive if negative_slope == 0 else None,
+        _NOT_POSITIVE if negative_slope == 0 else None,
         _saturated_sides(1.0, negative_slope, sup),
         kernels.leaky_relu(negative_slope),
     )
 
 
-def _saturated_sides(above: float, below: float, sup: float) -> Elementwise | None:
+def _saturated_sides(above: float, below: float, sup: float) -> Region | None:
     """Saturation of a function with slope `above` for z > 0 and `below` otherwise."""
     if abs(below) < SATURATION * sup:
-        return _not_positive
-    return (lambda z: z > 0) if above < SATURATION * sup else None
+        return _NOT_POSITIVE
+    return regions.above(0.0) if above < SATURATION * sup else None
 
 
 def _elu(label: str, alpha: float) -> Activation:
@@ -164,7 +162,7 @@ def _elu(label: str, alpha: float) -> Activation:
         lambda z: F.elu(z, alpha),
         lambda z: torch.where(z > 0, 1.0, alpha * torch.exp(z.clamp(max=0))),
         max(1.0, abs(alpha)),
-        _not_positive if alpha == 0 else None,
+        _NOT_POSITIVE if alpha == 0 else None,
         _saturated_tail(1.0, alpha),
         kernels.elu(alpha),
     )
@@ -182,17 +180,17 @@ def _selu(label: str) -> Activation:
     )
 
 
-def _saturated_tail(above: float, alpha: float) -> Elementwise | None:
+def _saturated_tail(above: float, alpha: float) -> Region | None:
     """Saturation of a function with slope `above` for z > 0 and alpha exp(z) otherwise, alpha not huge."""
     limit = SATURATION * max(above, abs(alpha))
     if abs(alpha) < limit:
-        return _not_positive
+        return _NOT_POSITIVE
     if above < limit:
         return _below_saturation(
             lambda z: torch.where(z > 0, above, alpha * torch.exp(z.clamp(max=0))), limit / SATURATION
         )
     edge = math.log(limit / abs(alpha))
-    return lambda z: z < edge
+    return regions.below(edge)
 
 
 def _gelu(label: str) -> Activation:
@@ -220,15 +218,13 @@ def _softplus(label: str, beta: float) -> Activation:
         lambda z: torch.sigmoid(beta * z),
         1.0,
         None,
-        lambda z: z < edge,
+        regions.below(edge),
         kernels.softplus(beta),
     )
 
 
 def _hardtanh(label: str, min_val: float, max_val: float) -> Activation:
-    def outside(z: Tensor) -> Tensor:
-        return (z <= min_val) | (z >= max_val)
-
+    outside = regions.outside(min_val, max_val)
     return Activation(
         label,
         lambda z: F.hardtanh(z, min_val, max_val),

@@ -111,8 +111,8 @@ class Confidence:
         signal_error, faint = _of_signal(kind, loss_signal(kind, output, y) / x.shape[1], signal)
         error = signal_error + (forward.square() + slopes.square()).cumsum(0)[-1].sqrt()
         right = error * self._cancellation(x, delta, weight, bias) < TOLERANCE
-        usual = _usual(delta) & _usual(weight)
-        usual[:-1] &= _usual(z)
+        usual = is_usual(delta) & is_usual(weight)
+        usual[:-1] &= is_usual(z)
         near = self._nearest.double() < KINK_MARGIN * forward * self._input_rms()
         sound = (right & usual | ~present).all(0) & ~near.any(0)
         return ~sound | faint | self._lost | self._each(lambda activation: activation.kernel.kinks is None)
@@ -182,5 +182,6 @@ def _of_signal(kind: str, true: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return error / size, ~(least > FAINTEST)
 
 
-def _usual(norms: Tensor) -> Tensor:
+def is_usual(norms: Tensor) -> Tensor:
+    """Which sizes float32 has computed without loss."""
     return (norms == 0) | (norms > SMALLEST) & (norms < LARGEST)

@@ -109,6 +109,10 @@ class LayerParameters:
         """A copy of those of some trials."""
         return self._each(lambda tensor: tensor[list(trials)])
 
+    def between(self, trials: slice) -> LayerParameters:
+        """Views of those of neighbouring trials; fewer where not all of them have the layer."""
+        return self._each(lambda tensor: tensor[trials])
+
     def double(self) -> LayerParameters:
         """In float64."""
         return self._each(Tensor.double)
@@ -163,6 +167,12 @@ class Layout:
         """Which trials have which layer, the output layer last, [layer, trial], flags on the device of `like`."""
         counts = torch.tensor([block.trials for block in self.blocks], device=like.device)
         return torch.arange(len(self.depths), device=like.device) < counts[:, None]
+
+    def across(self, values: Tensor) -> Tensor:
+        """Values of the trials that have some layer, [trial], with 0 for those that lack it."""
+        everywhere = values.new_zeros(len(self.depths))
+        everywhere[: len(values)] = values
+        return everywhere
 
     def parameters(self, trial: int) -> int:
         """Trainable parameters of one trial."""

@@ -29,6 +29,10 @@ class RunningMoments:
         """A copy of those of some trials."""
         return RunningMoments(self.mean[list(trials)], self.variance[list(trials)])
 
+    def between(self, trials: slice) -> RunningMoments:
+        """Views of those of neighbouring trials; fewer where not all of them have the layer."""
+        return RunningMoments(self.mean[trials], self.variance[trials])
+
     def double(self) -> RunningMoments:
         """In float64."""
         return RunningMoments(self.mean.double(), self.variance.double())

@@ -1,19 +1,26 @@
-"""The statistics of units on the probe, by the definitions of docs/reference.md, in float64."""
+"""The statistics of units on the probe, by the definitions of docs/reference.md.
+
+They are measured in float32, as training computes; and once more in float64 for trials of which float32 may be wrong.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import aligned
-from gradlab.engine.layout import LayerParameters
-from gradlab.engine.measure import Statistics, empty, fill, named
+from gradlab.engine.alignment import aligned_into
+from gradlab.engine.confidence import is_usual
+from gradlab.engine.layout import LayerParameters, Layout
+from gradlab.engine.measure import Statistics, replace_trials
 from gradlab.engine.network import Network
+from gradlab.engine.normalisation import RunningMoments
 from gradlab.engine.passes import Passes
-from gradlab.engine.reach import any_along, reached_units
+from gradlab.engine.reach import reached_units
+from gradlab.engine.regions import Region
 from gradlab.engine.snapshot import Snapshot
 
 HIDDEN_STATISTICS = (
@@ -30,125 +37,244 @@ UNIT_STATISTICS = ("preactivation_rms", *HIDDEN_STATISTICS)
 CHUNK = 1 << 19
 """Elements of a hidden layer of one trial that are looked at in one go."""
 
-GROUP = 1 << 17
-"""Elements of a hidden layer of all trials that are looked at together: a megabyte of float64, which caches hold."""
+GROUP = 1 << 16
+"""Elements of a hidden layer of all trials that are looked at together: a quarter of a megabyte, which caches hold."""
 
 
-@dataclass
-class _Seen:
-    """What the probe has shown of one hidden layer so far: sums [trial], flags [trial, unit]."""
+class UnitProbe:
+    """Looks at the units of a stack's networks on the probe, again and again, in the same buffers.
 
-    squared_preactivation: Tensor
-    activation: Tensor
-    squared_activation: Tensor
-    saturated: Tensor
-    alive: Tensor
-    reached: Tensor
+    Args:
+        layers: the parameters, views of a buffer in which training updates them.
+        x, y: the probe, [example, ...].
+    """
 
-    @staticmethod
-    def nothing(like: Tensor) -> _Seen:
-        """No example seen yet, for pre-activations [trial, row, unit] such as `like`."""
-        sums = [like.new_zeros(like.shape[0]) for _ in range(4)]
-        flags = [torch.zeros_like(like[:, 0], dtype=torch.bool) for _ in range(2)]
-        return _Seen(*sums, *flags)
+    def __init__(
+        self, network: Network, layout: Layout, layers: Sequence[LayerParameters], x: Tensor, y: Tensor, kind: str
+    ) -> None:
+        self._layout, self._x, self._y, self._kind = layout, x, y, kind
+        self._groups = []
+        trials = len(layout.depths)
+        together = _together(layout, x)
+        for start in range(0, trials, together):
+            own = slice(start, min(start + together, trials))
+            part = network.of(range(own.start, own.stop))
+            of_part = [layer.between(own) for layer in [*layers[: len(part.counts)], layers[-1]]]
+            self._groups.append(_Group(own, part, of_part, Passes(part, layers[0].weight, trains=False)))
+        # A weight that is 0 lets no gradient through; none becomes 0 by training, but for those of dead units.
+        sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
+        self._sparse = torch.stack(sparse).any(0)
 
-    def statistics(self, rows: int) -> Statistics:
-        """The statistics, [trial], of so many rows (examples times positions)."""
-        pairs = rows * self.alive.shape[1]
-        return {
-            "preactivation_rms": (self.squared_preactivation / pairs).sqrt(),
-            "activation_mean": self.activation / pairs,
-            "activation_rms": (self.squared_activation / pairs).sqrt(),
-            "saturated_fraction": self.saturated / pairs,
-            "dead_units": (~self.alive).sum(1).double(),
-            "zero_gradient_units": (~self.reached).sum(1).double(),
-        }
+    def measure(self, stack: Snapshot, wanted: Tensor, doubtful: Tensor) -> Statistics:
+        """The statistics of every hidden layer on the probe, the networks in eval mode, [layer, trial].
+
+        Args:
+            stack: all the networks with their weights as they are now.
+            wanted: those whose statistics matter, flags [trial].
+            doubtful: those that float32 doesn't tell well, likewise.
+        """
+        seen = _Seen(self._layout, self._x, torch.float32)
+        for group in self._groups:
+            moments = [moments.between(group.trials) for moments in stack.moments[: len(group.network.counts)]]
+            _look(group, moments, self._x, self._y, self._kind, seen)
+        found, unclear = seen.statistics()
+        again = torch.nonzero(wanted & (doubtful | unclear | self._sparse)).flatten().tolist()
+        if again:
+            replace_trials(found, measure_units(stack.of(again), self._x, self._y), again)
+        return found
 
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
-    """Activation statistics of every hidden layer on the probe x [example, ...], y, the networks in eval mode."""
-    layout, shape, count = stack.layout, stack.network.shape, len(stack.layout.depths)
-    table = empty(layout, UNIT_STATISTICS, x.device)
-    per_trial = shape.width * shape.positions
-    rows = max(1, CHUNK // per_trial)
-    together = max(1, GROUP // (per_trial * min(rows, len(x))))
-    for start in range(0, count, together):
-        trials = range(start, min(start + together, count))
-        group = stack.of(trials)
-        layers, moments = group.layers64(), group.moments64()
-        passes = Passes(group.network, layers[0].weight, trains=False, exact=True)
-        seen: list[_Seen] = []
-        of_output = torch.zeros(len(trials), dtype=torch.float64, device=x.device)
-        for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-            look = _Look(group.network, seen)
-            output = passes.forward(layers, part.double().expand(len(trials), *part.shape), moments, look)
-            look.reach(layers, output, target, stack.kind)
-            norms: Tensor = torch.linalg.vector_norm(output, dim=(1, 2))
-            of_output += norms.square()
-        table[0, -1, trials.start : trials.stop] = (of_output / (len(x) * shape.out_features)).sqrt()
-        for index, layer in enumerate(seen):
-            fill(table, UNIT_STATISTICS, index, start, layer.statistics(len(x) * shape.positions))
-    return named(table, UNIT_STATISTICS)
+    """What `UnitProbe.measure` finds, in float64, with every zero of the gradient followed."""
+    seen = _Seen(stack.layout, x, torch.float64)
+    together = _together(stack.layout, x)
+    for start in range(0, len(stack.layout.depths), together):
+        trials = slice(start, min(start + together, len(stack.layout.depths)))
+        own = stack.of(range(trials.start, trials.stop))
+        layers = own.layers64()
+        group = _Group(trials, own.network, layers, Passes(own.network, layers[0].weight, trains=False, exact=True))
+        _look(group, own.moments64(), x.double(), y, stack.kind, seen)
+    return seen.statistics()[0]
+
+
+def _rows(layout: Layout) -> int:
+    """Examples that are looked at in one go."""
+    return max(1, CHUNK // (layout.shape.width * layout.shape.positions))
+
+
+def _together(layout: Layout, x: Tensor) -> int:
+    """Trials that are looked at together."""
+    return max(1, GROUP // (layout.shape.width * layout.shape.positions * min(_rows(layout), len(x))))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Neighbouring trials of a stack that are looked at together."""
+
+    trials: slice
+    network: Network
+    layers: Sequence[LayerParameters]
+    passes: Passes
+
+
+class _Seen:
+    """What the probe has shown of a stack so far, added up over its chunks.
+
+    Attributes:
+        sums: squared pre-activations, activations, squared activations, saturated pairs: [4, layer, trial], float64;
+            of the output layer, the last, squared outputs alone.
+        alive, reached: whether phi' was not 0, whether a gradient came by, on any example; [layer, trial, unit].
+        unclear: trials in which a gradient may be cut off in a way that float32 doesn't follow, [trial].
+    """
+
+    def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype) -> None:
+        self.layout, self.examples, self.precision = layout, len(x), precision
+        layers, trials = len(layout.blocks), len(layout.depths)
+        self.sums = torch.zeros(4, layers, trials, dtype=torch.float64, device=x.device)
+        flags = torch.zeros(2, layers - 1, trials, layout.shape.width, dtype=torch.bool, device=x.device)
+        self.alive, self.reached = flags
+        self.unclear = torch.zeros(trials, dtype=torch.bool, device=x.device)
+
+    def statistics(self) -> tuple[Statistics, Tensor]:
+        """The statistics, [layer, trial], and of which trials float32 can't tell them, [trial]."""
+        shape, presence = self.layout.shape, self.layout.presence(self.sums)
+        pairs = self.examples * shape.positions * shape.width
+        squared_z, h, squared_h, saturated = self.sums
+        preactivation = (squared_z / pairs).sqrt()
+        preactivation[-1] = (squared_z[-1] / (self.examples * shape.out_features)).sqrt()
+        values = {
+            "preactivation_rms": preactivation,
+            "activation_mean": h / pairs,
+            "activation_rms": (squared_h / pairs).sqrt(),
+            "saturated_fraction": saturated / pairs,
+            "dead_units": _per_layer(~self.alive),
+            "zero_gradient_units": _per_layer(~self.reached),
+        }
+        for name, table in values.items():
+            table.masked_fill_(~presence, math.nan)
+            if name != "preactivation_rms":
+                table[-1] = math.nan
+        sizes = torch.stack([preactivation, values["activation_rms"]])
+        usual = (is_usual(sizes) | ~presence)[:, :-1].all(1).all(0) & is_usual(preactivation[-1])
+        return values, self.unclear | ~usual
+
+
+def _per_layer(flags: Tensor) -> Tensor:
+    """How many units of [layer, trial, unit] are flagged, [layer, trial], with a row for the output layer."""
+    counts = flags.sum(2).double()
+    return torch.cat([counts, counts.new_zeros(1, counts.shape[1])])
+
+
+def _look(
+    group: _Group, moments: Sequence[RunningMoments], x: Tensor, y: Tensor, kind: str, seen: _Seen
+) -> None:
+    """Add what a group of trials shows on the probe."""
+    rows = _rows(seen.layout)
+    for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
+        look = _Look(group, len(part), seen)
+        count = len(group.network.activations)
+        output = group.passes.forward(group.layers, part.expand(count, *part.shape), moments, look)
+        look.finish(output, target, kind)
 
 
 class _Look:
-    """Adds one chunk of the probe to what has been seen so far."""
+    """One pass of a group over a chunk of the probe."""
 
-    def __init__(self, network: Network, seen: list[_Seen]) -> None:
-        self._network, self._seen = network, seen
+    def __init__(self, group: _Group, examples: int, seen: _Seen) -> None:
+        self._group, self._seen = group, seen
+        self._follows = seen.precision == torch.float64
+        layers, trials = len(group.network.counts), len(group.network.activations)
+        like = seen.sums.new_empty(0, dtype=seen.precision)
+        self._norms = like.new_zeros(2, layers + 1, trials)
+        self._totals = like.new_zeros(2, layers + 1, trials)
+        self._flat = like.new_zeros(layers, trials, seen.layout.shape.width)
+        self._rows = examples * seen.layout.shape.positions
         self._active: list[Tensor | None] = []
-        self._alive: list[Tensor | None] = []
+        self._marks = like
 
     def preactivation(self, layer: int, z: Tensor) -> None:
         """Note its size."""
-        if len(self._seen) == layer:
-            self._seen.append(_Seen.nothing(z))
-        self._seen[layer].squared_preactivation += torch.linalg.vector_norm(z, dim=(1, 2)).square()
+        torch.linalg.vector_norm(z.flatten(1), dim=1, out=self._norms[0, layer, : len(z)])
 
     def activation_input(self, layer: int, u: Tensor) -> None:
         """Note where its slope is small, or 0."""
-        so_far = self._seen[layer]
-        active = _look_at_slopes(self._network, u, so_far)
-        alive = None if active is None else any_along(active, 1)
+        active = torch.ones_like(u, dtype=torch.bool) if self._follows and self._cuts(u) else None
+        for start, stop, activation in self._group.network.runs(len(u)):
+            piece = u[start:stop]
+            zero, saturated = activation.zero_derivative, activation.saturated
+            if zero is not None:
+                marks = self._mark(zero, piece)
+                torch.sum(marks, 1, out=self._flat[layer, start:stop])
+                if active is not None:
+                    torch.eq(marks, 0, out=active[start:stop])
+                elif layer > 0 and not self._seen.layout.shape.residual:
+                    cut = marks.sum(2).amax(1) == piece.shape[2]
+                    self._own_unclear(start, stop).logical_or_(cut)
+            if saturated is not None and saturated is zero:
+                torch.sum(self._flat[layer, start:stop], 1, out=self._totals[1, layer, start:stop])
+            elif saturated is not None:
+                torch.sum(self._mark(saturated, piece).flatten(1), 1, out=self._totals[1, layer, start:stop])
         self._active.append(active)
-        self._alive.append(alive)
-        so_far.alive |= True if alive is None else alive
 
     def activation(self, layer: int, h: Tensor) -> None:
         """Note its size and mean."""
-        so_far = self._seen[layer]
-        so_far.activation += h.sum((1, 2))
-        so_far.squared_activation += torch.linalg.vector_norm(h, dim=(1, 2)).square()
+        torch.sum(h.flatten(1), 1, out=self._totals[0, layer, : len(h)])
+        torch.linalg.vector_norm(h.flatten(1), dim=1, out=self._norms[1, layer, : len(h)])
 
-    def reach(self, layers: Sequence[LayerParameters], output: Tensor, target: Tensor, kind: str) -> None:
-        """Note which units a gradient reaches, after the pass."""
+    def finish(self, output: Tensor, target: Tensor, kind: str) -> None:
+        """Add all to what has been seen, after the pass."""
+        network, trials, seen = self._group.network, self._group.trials, self._seen
+        layers = len(network.counts)
+        torch.linalg.vector_norm(output.flatten(1), dim=1, out=self._norms[0, layers])
+        sums = torch.stack([self._norms[0].double().square(), self._totals[0].double()])
+        more = torch.stack([self._norms[1].double().square(), self._totals[1].double()])
+        table = torch.cat([sums, more])
+        seen.sums[:, :layers, trials] += table[:, :layers]
+        seen.sums[:, -1, trials] += table[:, layers]
+        alive = self._flat < self._rows
+        seen.alive[:layers, trials] |= alive
         # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
         wrong = output != target if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
-        reached = reached_units(self._network, layers, self._active, self._alive, wrong)
-        for so_far, units in zip(self._seen, reached, strict=True):
-            so_far.reached |= units
+        if self._follows:
+            own = [None if active is None else alive[index, : len(active)] for index, active in enumerate(self._active)]
+            reached = reached_units(network, self._group.layers, self._active, own, wrong)
+            for index, units in enumerate(reached):
+                seen.reached[index, trials.start : trials.start + len(units)] |= units
+            return
+        seen.unclear[trials] |= ~wrong.any(2).all(1)
+        seen.reached[:layers, trials] |= self._passed_on(alive)
 
+    def _passed_on(self, alive: Tensor) -> Tensor:
+        """Which units a gradient reaches that arrives at every example's activations, [layer, trial, unit]."""
+        shape = self._seen.layout.shape
+        if shape.norm == "none":
+            return alive
+        gains = [layer.gain for layer in self._group.layers[:-1] if layer.gain is not None]
+        for index, gain in enumerate(gains):
+            trials = self._group.trials
+            own = slice(trials.start, trials.start + len(gain))
+            self._seen.unclear[own] |= (gain == 0).flatten(1).any(1)
+        if shape.norm == "batch":
+            return alive
+        # Layer normalisation mixes an example's units.
+        if shape.width == 1:
+            self._seen.unclear[self._group.trials] = True
+        return alive.any(2, keepdim=True).expand_as(alive)
 
-def _look_at_slopes(network: Network, u: Tensor, so_far: _Seen) -> Tensor | None:
-    """Count saturation; where phi' is not exactly 0, [trial, row, unit], or None for everywhere."""
-    runs = network.runs(u.shape[0])
-    active = None
-    if any(activation.zero_derivative is not None for _, _, activation in runs):
-        active = torch.ones_like(u, dtype=torch.bool)
-    for start, stop, activation in runs:
-        zero = None
-        if active is not None and activation.zero_derivative is not None:
-            zero = aligned(activation.zero_derivative, u[start:stop])
-            torch.logical_not(zero, out=active[start:stop])
-        if activation.saturated is activation.zero_derivative:
-            saturated = zero
+    def _cuts(self, u: Tensor) -> bool:
+        return any(activation.zero_derivative is not None for activation in self._group.network.activations[: len(u)])
+
+    def _mark(self, region: Region, u: Tensor) -> Tensor:
+        """1 where u is in the region, 0 elsewhere; overwritten by the next."""
+        if self._marks.numel() < u.numel():
+            self._marks = torch.empty_like(u).flatten()
+        marks = self._marks[: u.numel()].view(u.shape)
+        if region.compares:
+            region.mark(u, marks)
         else:
-            saturated = None if activation.saturated is None else aligned(activation.saturated, u[start:stop])
-        if saturated is not None:
-            so_far.saturated[start:stop] += _count(saturated)
-    return active
+            aligned_into(lambda u, out: region.mark(u, out), marks, u)
+        return marks
 
-
-def _count(flags: Tensor) -> Tensor:
-    """How many flags are set, [trial]; bytes are summed more quickly than flags."""
-    return flags.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
+    def _own_unclear(self, start: int, stop: int) -> Tensor:
+        first = self._group.trials.start
+        return self._seen.unclear[first + start : first + stop]

@@ -28,7 +28,7 @@ from gradlab.engine.measure import (
 from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
-from gradlab.engine.probe import HIDDEN_STATISTICS, measure_units
+from gradlab.engine.probe import HIDDEN_STATISTICS, UnitProbe
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, training_signal
@@ -97,6 +97,7 @@ class _Training:
         self.steps, self.every = settings.train.steps, settings.record.every
         probe = settings.record.probe
         self.x_probe, self.y_probe = task.x_train[:probe], task.y_train[:probe]
+        self.probe = UnitProbe(self.network, self.layout, self.layers, self.x_probe, self.y_probe, task.kind)
         self.diverged: dict[int, int] = {}
         self.finals: dict[int, dict[str, float]] = {}
         self.records: list[Record] = []
@@ -165,8 +166,10 @@ class _Training:
         eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
         if newly:
             self._finish(newly)
-        of_gradients, grad_norm, doubtful = self._gradients(recorded, stack, batch, confidence)
-        of_units = measure_units(stack, self.x_probe, self.y_probe)
+        wanted = torch.zeros(len(self.trials), dtype=torch.bool, device=self.device)
+        wanted[list(recorded)] = True
+        of_gradients, grad_norm, doubtful = self._gradients(wanted, stack, batch, confidence)
+        of_units = self.probe.measure(stack, wanted, doubtful)
         self.before.copy_(self.flat)
         self.optimizer.step()
         of_weights = measure_weights(self.layout, self.before, self.flat)
@@ -181,8 +184,8 @@ class _Training:
         self.recording_seconds += time.process_time() - started
 
     def _gradients(
-        self, recorded: Sequence[int], stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
-    ) -> tuple[Statistics, Tensor, list[int]]:
+        self, wanted: Tensor, stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
+    ) -> tuple[Statistics, Tensor, Tensor]:
         """Take the signal back; the statistics of gradients, the whole gradient's norm, and which trials need float64."""
         norms = GradientNorms(self.layout, batch.x.shape[1], self.flat)
 
@@ -194,15 +197,15 @@ class _Training:
         arriving = None if confidence is None else confidence.arriving
         self.passes.backward(self.layers, batch.signal, self.gradients, done, arriving)
         found, grad_norm = norms.statistics()
-        doubtful = list(recorded)
+        doubtful = wanted.clone()
         if confidence is not None:
-            flags = confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
-            doubtful = [index for index in recorded if bool(flags[index])]
-        if doubtful:
-            seen = [layer.of([trial for trial in doubtful if trial < len(layer.weight)]) for layer in self.gradients]
-            exact, exact_norm = measure_gradients(stack.of(doubtful), batch.x[doubtful], batch.y[doubtful], seen)
-            replace_trials(found, exact, doubtful)
-            grad_norm[doubtful] = exact_norm
+            doubtful &= confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
+        again = torch.nonzero(doubtful).flatten().tolist()
+        if again:
+            seen = [layer.of([trial for trial in again if trial < len(layer.weight)]) for layer in self.gradients]
+            exact, exact_norm = measure_gradients(stack.of(again), batch.x[again], batch.y[again], seen)
+            replace_trials(found, exact, again)
+            grad_norm[again] = exact_norm
         return found, grad_norm, doubtful
 
     def _finish(self, trials: Sequence[int]) -> None:
