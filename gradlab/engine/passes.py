@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.alignment import add_product, affine_into, aligned, product_into
-from gradlab.engine.convolution import from_neighbours, neighbours
+from gradlab.engine.patches import from_neighbours, neighbours
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import Normalised, RunningMoments, normalise, normalise_back

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.engine.convolution import from_neighbours
+from gradlab.engine.patches import from_neighbours
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network
 
