@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint format bench bench-gate bench-compare bench-watch clean
+.PHONY: run test lint format bench bench-jax bench-gate bench-compare bench-watch clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -20,8 +20,12 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## the stacked engine against a plain PyTorch loop
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stacked_engine.py
+bench: $(INSTALLED)  ## how fast gradlab trains: against a plain PyTorch loop, the processor's peak and, if it is there, JAX
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed
+
+bench-jax:  ## an environment of its own for JAX, for `make bench`
+	$(PYTHON) -m venv build/jax
+	build/jax/bin/pip install --quiet jax
 
 bench-gate: $(INSTALLED)  ## can `gradlab check` be trusted? false alarms and planted bugs, counted
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gate

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 
-SGEMM_SIZES = (1024, 1536, 2048)
+SGEMM_SIZES = {"cpu": (1024, 1536, 2048), "cuda": (4096, 8192)}
 SGEMM_TRIES = 3
 
 
@@ -31,46 +31,31 @@ class Seconds:
     def __truediv__(self, count: float) -> Seconds:
         return Seconds(self.processor / count, self.wall / count)
 
+    def on(self, device: str) -> float:
+        """The clock that counts: other programs disturb the processor's least, which doesn't see other devices."""
+        return self.processor if device == "cpu" else self.wall
 
-def now() -> Seconds:
-    """Both clocks."""
+
+def now(device: str = "cpu") -> Seconds:
+    """Both clocks, once the device has done what it was told."""
+    if device != "cpu":
+        torch.cuda.synchronize()
     return Seconds(time.process_time(), time.perf_counter())
 
 
-@dataclass
-class Laps:
-    """When each step of a training was done, and when all was."""
+def sgemm_peak(device: str = "cpu") -> float:
+    """The fastest float32 product of square matrices seen now, in flop per second.
 
-    steps: list[Seconds] = field(default_factory=list)
-    end: Seconds = Seconds(0, 0)
-
-    def step(self) -> None:
-        """A step is done."""
-        self.steps.append(now())
-
-    def finish(self) -> None:
-        """All is done, final measurements and results included."""
-        self.end = now()
-
-    def recording(self) -> Seconds:
-        """A step's share of all that follows step 0: the other steps, their records, the final measurements."""
-        return (self.end - self.steps[0]) / (len(self.steps) - 1)
-
-    def training(self) -> Seconds:
-        """A step between the first and the last; nothing is recorded there if records are rarer than that."""
-        return (self.steps[-2] - self.steps[0]) / (len(self.steps) - 2)
-
-
-def sgemm_peak() -> float:
-    """The fastest float32 product of square matrices seen now on this thread, in flop per second of processor time."""
+    Of processor time on this thread, or of the wall's time on another device.
+    """
     fastest = 0.0
-    for size in SGEMM_SIZES:
-        a, b = torch.randn(size, size), torch.randn(size, size)
-        out = torch.empty(size, size)
+    for size in SGEMM_SIZES[device]:
+        a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+        out = torch.empty(size, size, device=device)
         for _ in range(SGEMM_TRIES):
-            start = now()
+            start = now(device)
             torch.mm(a, b, out=out)
-            fastest = max(fastest, 2 * size**3 / (now() - start).processor)
+            fastest = max(fastest, 2 * size**3 / (now(device) - start).on(device))
     return fastest
 
 

@@ -21,9 +21,10 @@ from gradlab.config.sweep import Trial, expand
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import plan
 from gradlab.errors import BaselineError
+from gradlab.execution import Listener, execute, worker_count
 from gradlab.observe import named_steps, network_statistics
 from gradlab.revision import measure_at
-from gradlab.runner import Listener, Options, choose_device, execute, prepare, worker_count
+from gradlab.runner import Options, choose_device, prepare
 from gradlab.store.baseline import check_target, write_baseline
 from gradlab.store.baseline_reading import from_text
 from gradlab.store.measurement import FIRST, LAST, MIDDLE, RECORDED, Measurement
@@ -88,7 +89,7 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
     workers = worker_count(options.workers, device, len(parts))
     listener.begin(len(trials), 0, len(parts))
     histories: dict[str, TrialHistory] = {}
-    with closing(execute(parts, shop, workers, listener)) as results:
+    with closing(execute(parts, shop, workers, listener, lambda part, found: found)) as results:
         for _, found in results:
             histories |= {history.trial_id: history for history in found}
             listener.stored([history.status for history in found])

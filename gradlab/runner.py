@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -23,24 +22,12 @@ from gradlab.engine.stacks import Part, plan
 from gradlab.engine.user_code import digests
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, Problem, SettingError, UsageError
-from gradlab.executors import can_fork, run_here, run_in_workers
+from gradlab.execution import Listener, execute, worker_count
 from gradlab.provenance import provenance, recording_cost
+from gradlab.store.row_groups import PartFiles
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import SCHEMA_VERSION, column_type
 from gradlab.tabulate import tabulate
-
-
-class Listener(Protocol):
-    """Who wants to know how a run is getting on."""
-
-    def begin(self, trials: int, finished: int, parts: int) -> None:
-        """So many trials, so many of them finished before; the rest makes so many parts."""
-
-    def progress(self, share: float) -> None:
-        """The share of the work at hand that is done."""
-
-    def stored(self, statuses: Sequence[str]) -> None:
-        """Trials that ended so have just been written."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +82,11 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         out, experiment.name, config_digest(experiment), to_yaml(experiment), options.fresh
     )
     extra = extra_columns(config.trials)
+
+    def written(part: Part, histories: list[TrialHistory]) -> _Written:
+        tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
+        return _Written.of(PartFiles.of(tables.trials, tables.steps, tables.layers), histories)
+
     with directory.lock():
         finished = directory.finished_trials()
         code = digests(_references(config.trials), config.directory)
@@ -108,12 +100,11 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
             info = _info(config, directory, device, workers, started)
             directory.write_info(info | {"code": {**code, **known}, **_own_metrics(config.trials, shop)})
             try:
-                with closing(execute(parts, shop, workers, listener)) as results:
-                    for part, histories in results:
-                        tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
-                        directory.write_part(part.part_id, tables.trials, tables.steps, tables.layers)
-                        tally.add(histories)
-                        listener.stored([history.status for history in histories])
+                with closing(execute(parts, shop, workers, listener, written)) as results:
+                    for part, result in results:
+                        directory.place_part(part.part_id, result.files)
+                        tally.add(result)
+                        listener.stored(result.statuses)
                         if tally.failed and options.fail_fast:
                             break
             finally:
@@ -121,6 +112,25 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
     failed = tally.failed + sum(status == "failed" for status in finished.values())
     missing = len(config.trials) - len(finished) - tally.trained
     return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, changed)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a worker sends of a finished part: its files to be, and what the run wants to know of its trials."""
+
+    files: PartFiles
+    statuses: list[str]
+    training_seconds: float
+    recording_seconds: float
+
+    @classmethod
+    def of(cls, files: PartFiles, histories: Sequence[TrialHistory]) -> _Written:
+        return cls(
+            files,
+            [history.status for history in histories],
+            sum(history.seconds - history.recording_seconds for history in histories),
+            sum(history.recording_seconds for history in histories),
+        )
 
 
 @dataclass
@@ -132,11 +142,11 @@ class _Tally:
     training_seconds: float = 0.0
     recording_seconds: float = 0.0
 
-    def add(self, histories: Sequence[TrialHistory]) -> None:
-        self.trained += len(histories)
-        self.failed += sum(history.status == "failed" for history in histories)
-        self.recording_seconds += sum(history.recording_seconds for history in histories)
-        self.training_seconds += sum(history.seconds - history.recording_seconds for history in histories)
+    def add(self, part: _Written) -> None:
+        self.trained += len(part.statuses)
+        self.failed += part.statuses.count("failed")
+        self.recording_seconds += part.recording_seconds
+        self.training_seconds += part.training_seconds
 
 
 def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
@@ -204,50 +214,6 @@ def _pending(
             stacks = [s for p in plan([t for t in trials if t.trial_id in ids], shop.positions) for s in p.stacks]
             remaining.append(Part(part_id, tuple(stacks), 0.0))
     return remaining
-
-
-def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
-    """How many processes work: as many as wanted, or as there are cores, but no more than there are parts."""
-    if device.type != "cpu" or not can_fork():
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores if wanted is None else wanted, parts))
-
-
-def execute(
-    parts: Sequence[Part], shop: Workshop, workers: int, listener: Listener
-) -> Generator[tuple[Part, list[TrialHistory]]]:
-    """The parts' histories as they come; a part whose worker process dies is taken apart, trial by trial."""
-    done, total = 0.0, sum(part.cost for part in parts) or 1.0
-    mean = total / max(len(parts), 1)
-
-    def progress(shares: float) -> None:
-        listener.progress(min(1.0, (done + shares * mean) / total))
-
-    work = shop.run
-    results = run_here(parts, work, progress) if workers == 1 else run_in_workers(parts, work, workers, progress)
-    with closing(results):
-        for result in results:
-            part = result.item
-            histories = result.result
-            if histories is None:
-                histories = _one_by_one(part, shop, str(result.reason))
-            done += part.cost
-            listener.progress(min(1.0, done / total))
-            yield part, histories
-
-
-def _one_by_one(part: Part, shop: Workshop, reason: str) -> list[TrialHistory]:
-    """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
-    stacks = [
-        replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
-    ]
-    found: dict[str, list[TrialHistory]] = {}
-    if len(stacks) > 1:
-        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None):
-            trial_id = result.item.trials[0].trial_id
-            found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
-    return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]
 
 
 def _info(

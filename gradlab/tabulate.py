@@ -104,8 +104,9 @@ def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float
 
 def steps_table(histories: Sequence[TrialHistory]) -> pa.Table:
     """The rows of the steps table: one for each record of each history."""
+    counts = [len(history.steps) for history in histories]
     columns: dict[str, Any] = {
-        "trial_id": [history.trial_id for history in histories for _ in history.steps],
+        "trial_id": _repeated([history.trial_id for history in histories], counts),
         "step": [step for history in histories for step in history.steps],
     }
     for name in STEPS:
@@ -118,22 +119,34 @@ def steps_table(histories: Sequence[TrialHistory]) -> pa.Table:
 
 def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
     """The rows of the layers table: for each record of each history one for each of its layers, in their order."""
-    infos = [(history, step, place, info) for history in histories for step in history.steps
-             for place, info in enumerate(history.layers, 1)]  # fmt: skip
+    rows = [len(history.steps) * len(history.layers) for history in histories]
+    infos = [info for history in histories for info in history.layers]
+    numbers = [
+        place if info.number is None else info.number
+        for history in histories
+        for place, info in enumerate(history.layers, 1)
+    ]
+    first = np.cumsum([0, *(len(history.layers) for history in histories)])
+    spans = zip(histories, first[:-1], first[1:], strict=True)
+    # Each record of a history goes through all of its layers.
+    layer = _joined([np.tile(np.arange(start, end), len(history.steps)) for history, start, end in spans]).astype(int)
+    step = _joined([np.repeat(np.array(history.steps, np.int64), len(history.layers)) for history in histories])
     columns: dict[str, Any] = {
-        "trial_id": [history.trial_id for history, _, _, _ in infos],
-        "step": [step for _, step, _, _ in infos],
-        "layer": [place if info.number is None else info.number for _, _, place, info in infos],
-        "name": [info.name for _, _, _, info in infos],
-        "kind": [info.kind for _, _, _, info in infos],
-        "units": [info.units for _, _, _, info in infos],
-        "weight_count": [info.weight_count for _, _, _, info in infos],
+        "trial_id": _repeated([history.trial_id for history in histories], rows),
+        "step": step,
+        "layer": np.array(numbers, np.int64)[layer],
+        "name": pa.array([info.name for info in infos], pa.string()).take(layer),
+        "kind": pa.array([info.kind for info in infos], pa.string()).take(layer),
+        "units": pa.array([info.units for info in infos], pa.int64()).take(layer),
+        "weight_count": np.array([info.weight_count for info in infos], np.int64)[layer],
     }
-    for name, kind in LAYERS.items():
-        if name not in columns:
-            values = _joined([history.values_of(name).ravel() for history in histories])
-            null = _joined([_null(name, history).ravel() for history in histories]).astype(bool)
-            columns[name] = pa.array(values, pa.float64(), mask=null, from_pandas=False).cast(kind)
+    without_update = step == np.repeat([_step_of_divergence(history) for history in histories], rows)
+    statistics = [name for name in LAYERS if name not in columns]
+    values = {name: _joined([history.values_of(name).ravel() for history in histories]) for name in statistics}
+    for name in statistics:
+        null = _joined([history.meaningless_in(name).ravel() for history in histories]).astype(bool)
+        null |= _undefined(name, values, without_update)
+        columns[name] = pa.array(values[name], pa.float64(), mask=null, from_pandas=False).cast(LAYERS[name])
     return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
 
 
@@ -186,18 +199,26 @@ def _not_logged(name: str, history: TrialHistory) -> Any:
     return np.full(len(history.steps), name not in history.step_values) | history.not_logged.get(name, False)
 
 
-def _null(name: str, history: TrialHistory) -> Any:
-    """Which values of a statistic are null: without meaning for the layer, the logarithm of 0, 0/0, uncountable."""
-    values = history.values_of(name)
-    null = history.meaningless_in(name)
+def _undefined(name: str, values: Mapping[str, Any], without_update: Any) -> Any:
+    """Which values of a statistic are null whatever the layer: the logarithm of 0, 0/0, what can't be counted.
+
+    Args:
+        values: statistic -> [row], all of them.
+        without_update: [row], whether the step made no update.
+    """
     if name.startswith("log10"):
-        null |= values == -np.inf
+        return values[name] == -np.inf
     if name == "update_ratio":
-        without_update = np.array([step == history.diverged_step for step in history.steps], bool)
-        null |= np.isnan(values) & ((history.values_of("weight_norm") == 0) | without_update[:, None])
-    if LAYERS[name] == pa.int64():
-        null |= np.isnan(values)
-    return null
+        return np.isnan(values[name]) & ((values["weight_norm"] == 0) | without_update)
+    return np.isnan(values[name]) if LAYERS[name] == pa.int64() else False
+
+
+def _step_of_divergence(history: TrialHistory) -> int:
+    return -1 if history.diverged_step is None else history.diverged_step
+
+
+def _repeated(texts: Sequence[str], counts: Sequence[int]) -> pa.Array:
+    return pa.array(texts, pa.string()).take(np.repeat(np.arange(len(texts)), counts))
 
 
 def _joined(arrays: Sequence[Any]) -> Any:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gradlab.analysis.student import quantiles
+
 Reals = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
@@ -164,14 +166,12 @@ def geometric_means(
 
 def _t_intervals(codes: Codes, groups: int, values: Reals) -> tuple[Reals, Reals, Codes]:
     """Mean, half width of its interval (Student 1908; NaN below two values) and count of each group."""
-    from scipy.special import stdtrit  # here, because `gradlab --help` has no use for it
-
     count = np.bincount(codes, minlength=groups)
     with np.errstate(invalid="ignore", divide="ignore"):
         center = np.bincount(codes, values, groups) / count
         squares = np.bincount(codes, np.square(values - center[codes]), groups)
         deviation = np.sqrt(squares / (count - 1))
-        quantile = stdtrit(np.maximum(count - 1, 1), 0.5 + CONFIDENCE / 2)
+        quantile = quantiles(np.maximum(count - 1, 1), CONFIDENCE)
         half = np.where(count > 1, quantile * deviation / np.sqrt(count), np.nan)
     return center, half, count
 

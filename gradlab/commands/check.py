@@ -17,6 +17,7 @@ from gradlab.commands.options import (
     Overrides,
     Quiet,
     Workers,
+    importing,
     load_config,
     print_json,
     warn,
@@ -93,9 +94,10 @@ def check(
     if baseline is not None and not update:
         known = read_baseline(baseline, remedy)
 
-    from gradlab import gate
-    from gradlab.report.progress import ProgressDisplay
-    from gradlab.runner import Options
+    with importing():
+        from gradlab import gate
+        from gradlab.report.progress import ProgressDisplay
+        from gradlab.runner import Options
 
     options = Options(workers, device.value)
     if baseline is not None and update:

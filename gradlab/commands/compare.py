@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gradlab.commands.options import AsJson, Quiet, print_json, warn
+from gradlab.commands.options import AsJson, Quiet, importing, print_json, warn
 from gradlab.errors import UsageError
 from gradlab.terminal import handled, open_console
 
@@ -63,11 +62,11 @@ def compare(
 
     Two run directories and nothing else are set side by side, the first as the reference.
     """
-    from gradlab.analysis.compare import Question, compare_runs
-    from gradlab.report.compare import print_comparison
-    from gradlab.store.finding import find_runs
+    with importing():
+        from gradlab.analysis.compare import Question, compare_runs
+        from gradlab.report.compare import print_comparison
+        from gradlab.store.finding import find_runs
 
-    gc.freeze()  # a tenth of the time went into looking for garbage among what was imported, which stays anyway
     if json and format_ in (Format.csv, Format.markdown):
         raise UsageError(f"--json and --format {format_}: give one of them")
     named = _listed("--by", by), _listed("--metric", metric)

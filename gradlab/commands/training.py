@@ -16,6 +16,7 @@ from gradlab.commands.options import (
     Overrides,
     Quiet,
     Workers,
+    importing,
     load_config,
     print_json,
     warn,
@@ -61,12 +62,13 @@ def run(
             print_trials(open_console(), loaded.trials)
         return
 
-    from gradlab.report.closing import closing_notes
-    from gradlab.report.console import print_summary
-    from gradlab.report.plain import summary_json
-    from gradlab.report.progress import ProgressDisplay
-    from gradlab.runner import Options
-    from gradlab.runner import run as execute
+    with importing():
+        from gradlab.analysis.summary import summarise_runs
+        from gradlab.report.closing import closing_notes
+        from gradlab.report.console import print_summary
+        from gradlab.report.progress import ProgressDisplay
+        from gradlab.runner import Options
+        from gradlab.runner import run as execute
 
     notes = open_console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
@@ -77,12 +79,12 @@ def run(
         typer.echo("interrupted; finished trials are kept, the same command continues", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
-    from gradlab.analysis.summary import summarise_runs
-
     summary = summarise_runs([outcome.directory])
     if not quiet:
         warn(summary.skipped)
     if json:
+        from gradlab.report.plain import summary_json
+
         print_json({"path": str(outcome.directory.path), **summary_json(summary)})
     else:
         print_summary(open_console(), summary, errors_follow=outcome.failed > 0)
@@ -110,8 +112,9 @@ def predict(config: ConfigFile, set_: Overrides = None, json: AsJson = False, qu
     """Mean-field theory for every trial of the sweep, without training."""
     loaded = load_config(config, set_, quiet)
 
-    from gradlab.report.predictions import predictions_json, print_predictions
-    from gradlab.runner import choose_device, prepare
+    with importing():
+        from gradlab.report.predictions import predictions_json, print_predictions
+        from gradlab.runner import choose_device, prepare
 
     forecasts = prepare(loaded, choose_device("cpu")).forecasts(loaded.trials)
     if json:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradlab.config.schema import DEFAULT_SEQUENCE_LENGTH, Data
-from gradlab.engine import sequences
+from gradlab.engine import sequences, shipped
+from gradlab.engine.splits import split_indices
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
 
@@ -82,31 +83,29 @@ def _load(data: Data, directory: Path, steps: int) -> Arrays:
 
 
 def _digits(_data: Data) -> tuple[Array, Array, str]:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return bunch.images[:, None], bunch.target, "multiclass"
+    return *shipped.digits(), "multiclass"
 
 
 def _breast_cancer(_data: Data) -> tuple[Array, Array, str]:
-    from sklearn.datasets import load_breast_cancer
-
-    x, y = load_breast_cancer(return_X_y=True)
-    return x, y, "binary"
+    return *shipped.breast_cancer(), "binary"
 
 
 def _diabetes(_data: Data) -> tuple[Array, Array, str]:
-    from sklearn.datasets import load_diabetes
-
-    x, y = load_diabetes(return_X_y=True, scaled=False)
-    return x, y, "regression"
+    return *shipped.diabetes(), "regression"
 
 
 def _moons(data: Data) -> tuple[Array, Array, str]:
-    from sklearn.datasets import make_moons
-
-    x, y = make_moons(data.n_samples, noise=data.noise, random_state=data.split_seed)
-    return x, y, "binary"
+    """Two interleaving half circles, those of scikit-learn's `make_moons`."""
+    random = np.random.RandomState(data.split_seed)
+    count = int(data.n_samples or 0)
+    outer, inner = (np.linspace(0, math.pi, size) for size in (count // 2, count - count // 2))
+    # Features stand one after the other in memory, as in the original: sums over examples round by that.
+    x = np.stack([np.append(np.cos(outer), 1 - np.cos(inner)), np.append(np.sin(outer), 1 - np.sin(inner) - 0.5)]).T
+    y = np.repeat([0, 1], [len(outer), len(inner)])
+    order = np.arange(count)
+    random.shuffle(order)
+    x, y = x[order], y[order]
+    return x + random.normal(scale=float(data.noise or 0), size=x.shape), y, "binary"
 
 
 def _spirals(data: Data) -> tuple[Array, Array, str]:
@@ -160,16 +159,12 @@ _SEQUENCES = {"adding": _adding, "delayed_recall": _delayed_recall}
 
 
 def _split(data: Data, x: Array, y: Array, task: str) -> Arrays:
-    from sklearn.model_selection import train_test_split
-
-    stratify = y if task in {"multiclass", "binary"} else None
+    classes = y if task in {"multiclass", "binary"} else None
     try:
-        x_train, x_eval, y_train, y_eval = train_test_split(
-            x, y, test_size=data.eval_fraction, random_state=data.split_seed, stratify=stratify
-        )
+        train, held_out = split_indices(len(x), float(data.eval_fraction or 0), int(data.split_seed or 0), classes)
     except ValueError as error:
         raise SettingError("data.eval_fraction", str(error)) from error
-    return Arrays(x_train, y_train, x_eval, y_eval, task)
+    return Arrays(x[train], y[train], x[held_out], y[held_out], task)
 
 
 def _standardised_targets(arrays: Arrays) -> Arrays:

@@ -84,9 +84,12 @@ class TrialHistory:
 
     def values_of(self, name: str) -> Values:
         """A statistic of the layers table, [record, layer]; NaN where it was not measured at all."""
-        return self.layer_values.get(name, np.full((len(self.steps), len(self.layers)), np.nan))
+        values = self.layer_values.get(name)
+        return np.full((len(self.steps), len(self.layers)), np.nan) if values is None else values
 
     def meaningless_in(self, name: str) -> NDArray[np.bool_]:
         """In which records and layers a statistic has no meaning, [record, layer]."""
-        everywhere = np.full((len(self.steps), len(self.layers)), name not in self.layer_values)
-        return everywhere | self.meaningless.get(name, False)
+        found = np.full((len(self.steps), len(self.layers)), name not in self.layer_values)
+        if name in self.meaningless:
+            found |= self.meaningless[name]
+        return found

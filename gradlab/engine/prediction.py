@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -15,33 +15,67 @@ from gradlab.engine.activations import Activation
 from gradlab.engine.tasks import Task
 from gradlab.theory.depth_scale import asymptote, trainable
 from gradlab.theory.forecast import Forecast
-from gradlab.theory.meanfield import InputMoments, predict
+from gradlab.theory.meanfield import InputMoments, Norm, Prediction, Propagation
 from gradlab.theory.moments import Nonlinearity
-from gradlab.theory.variances import hidden_laws
+from gradlab.theory.variances import LayerLaw, hidden_laws
 
 
-def forecast(model: Model, task: Task, activation: Activation) -> Forecast:
-    """The prediction for a trial's mlp or cnn on the inputs of `task`."""
+class Predictor:
+    """Predictions for the mlps and cnns that read one task; networks that differ in depth alone share their layers."""
+
+    def __init__(self, task: Task, activations: Mapping[str, Activation]) -> None:
+        self._task, self._activations = task, activations
+        self._propagations: dict[tuple[object, ...], Propagation] = {}
+        self._predictions: dict[tuple[object, ...], Prediction] = {}
+
+    def predict(self, model: Model) -> Prediction:
+        """Gradients at the model's own depth."""
+        key = (model.family, model.width, model.activation, model.init, model.norm, model.residual)
+        found = self._predictions.get((*key, model.depth))
+        if found is None:
+            if key not in self._propagations:
+                self._propagations[key] = self._propagation(model)
+            found = self._propagations[key].predict(self._laws(model))
+            self._predictions[*key, model.depth] = found
+        return found
+
+    def forecast(self, model: Model) -> Forecast:
+        """Gradients at the model's own depth and in the limit of infinite depth."""
+        prediction = self.predict(model)
+        law = hidden_laws(model.init, model.width, model.width, 1, _kernel(model))[0]
+        start = prediction.q[-1] if 0 < prediction.q[-1] < math.inf else 1.0
+        limit = asymptote(self._nonlinearity(model), law, _norm(model), model.residual, start)
+        return Forecast(
+            prediction.gradient_ratio,
+            prediction.gradient_decay,
+            limit.chi,
+            limit.xi,
+            None if prediction.log10_gradient_ratio is None else trainable(prediction.log10_gradient_ratio),
+        )
+
+    def _propagation(self, model: Model) -> Propagation:
+        x = self._task.x_train
+        inputs = InputMoments(self._task.input_second_moment, self._task.input_variance)
+        image = (x.shape[2], x.shape[3]) if model.family == "cnn" else None
+        return Propagation(self._nonlinearity(model), inputs, _norm(model), model.residual, image)
+
+    def _laws(self, model: Model) -> tuple[LayerLaw, ...]:
+        in_features = self._task.x_train.shape[1] if model.family == "cnn" else self._task.in_features
+        return hidden_laws(model.init, in_features, model.width, model.depth, _kernel(model))
+
+    def _nonlinearity(self, model: Model) -> Nonlinearity:
+        activation = self._activations[model.activation.label]
+        return Nonlinearity(_vectorised(activation.function), _vectorised(activation.derivative))
+
+
+def _kernel(model: Model) -> int:
+    return 9 if model.family == "cnn" else 1
+
+
+def _norm(model: Model) -> Norm:
     if model.norm == "pre" or model.norm == "post":
         raise ValueError(f"the theory knows no norm '{model.norm}'")
-    nonlinearity = Nonlinearity(_vectorised(activation.function), _vectorised(activation.derivative))
-    convolutional = model.family == "cnn"
-    kernel = 9 if convolutional else 1
-    in_features = task.x_train.shape[1] if convolutional else task.in_features
-    laws = hidden_laws(model.init, in_features, model.width, model.depth, kernel)
-    inputs = InputMoments(task.input_second_moment, task.input_variance)
-    image = (task.x_train.shape[2], task.x_train.shape[3]) if convolutional else None
-    prediction = predict(nonlinearity, laws, inputs, model.norm, model.residual, image)
-    law = hidden_laws(model.init, model.width, model.width, 1, kernel)[0]
-    start = prediction.q[-1] if 0 < prediction.q[-1] < math.inf else 1.0
-    limit = asymptote(nonlinearity, law, model.norm, model.residual, start)
-    return Forecast(
-        prediction.gradient_ratio,
-        prediction.gradient_decay,
-        limit.chi,
-        limit.xi,
-        None if prediction.log10_gradient_ratio is None else trainable(prediction.log10_gradient_ratio),
-    )
+    return model.norm
 
 
 def _vectorised(function: Callable[[Tensor], Tensor]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:

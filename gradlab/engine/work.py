@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.stack_training import train_custom_stack
-from gradlab.engine.prediction import forecast
+from gradlab.engine.prediction import Predictor
 from gradlab.engine.stacks import Part, Stack
 from gradlab.engine.tasks import SEQUENCE_FAMILIES, Task, make_task, reading
 from gradlab.engine.train import train
@@ -29,11 +29,15 @@ CHECKED_FACTORIES = 50
 
 @dataclass(frozen=True)
 class Workshop:
-    """Everything that the trials of a config need, loaded once: data sets, activations, where the user's files lie."""
+    """Everything that the trials of a config need, loaded once: data sets, activations, where the user's files lie.
+
+    `predictors` fills up as predictions are asked for.
+    """
 
     tasks: Mapping[str, Task]
     activations: Mapping[str, Activation]
     directory: Path
+    predictors: dict[str, Predictor] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
@@ -73,18 +77,26 @@ class Workshop:
 
     def forecasts(self, trials: Sequence[Trial]) -> list[Forecast]:
         """Each trial's mean-field prediction; equal networks on equal data share one."""
-
         known: dict[tuple[str, str], Forecast] = {}
         results = []
         for trial in trials:
-            key = (_data_key(trial), trial.model.model_dump_json())
             if not trial.model.is_stacked:
-                known[key] = NO_FORECAST
-            elif key not in known:
-                activation = self.activations[trial.model.activation.label]
-                known[key] = forecast(trial.model, self.task(trial), activation)
+                results.append(NO_FORECAST)
+                continue
+            key = (_data_key(trial), trial.model.model_dump_json())
+            if key not in known:
+                known[key] = self._predictor(trial).forecast(trial.model)
             results.append(known[key])
         return results
+
+    def _predictor(self, trial: Trial) -> Predictor:
+        key = _data_key(trial)
+        if key not in self.predictors:
+            self.predictors[key] = Predictor(self.tasks[key], self.activations)
+        return self.predictors[key]
+
+    def _predicted_decay(self, trial: Trial) -> float | None:
+        return self._predictor(trial).predict(trial.model).gradient_decay if trial.model.is_stacked else None
 
     def run(self, part: Part, progress: Callable[[float], None] = lambda fraction: None) -> list[TrialHistory]:
         """Train all trials of a part; `progress` is told the share of its trials that is done."""
@@ -93,11 +105,10 @@ class Workshop:
             for stack in part.stacks:
                 share, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
                 histories += self._run_stack(stack, lambda f, share=share, done=done: progress(done + share * f))  # type: ignore[misc]
-            forecasts = self.forecasts(part.trials)
-        return [
-            replace(history, predicted_gradient_decay=one.gradient_decay)
-            for history, one in zip(histories, forecasts, strict=True)
-        ]
+            return [
+                replace(history, predicted_gradient_decay=self._predicted_decay(trial))
+                for history, trial in zip(histories, part.trials, strict=True)
+            ]
 
     def _run_stack(self, stack: Stack, progress: Callable[[float], None]) -> list[TrialHistory]:
         """A stack's histories; where it fails, halves are tried until the trial at fault is alone.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,43 @@ ROWS = 1 << 16
 """Rows of a row group between the first and the last step, about: large enough to compress, small enough to skip."""
 
 
+@dataclass(frozen=True)
+class PartFiles:
+    """One part of each table as it will stand in its file: what a worker process sends, and who writes only writes.
+
+    Attributes:
+        trial_ids: the trials of the part.
+        content: table -> its part file.
+    """
+
+    trial_ids: frozenset[str]
+    content: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> PartFiles:
+        """The files of these rows, by `gradlab.store.tables`."""
+        tables = {"trials": trials, "steps": steps, "layers": layers}
+        return cls(frozenset(trials["trial_id"].to_pylist()), {name: encoded(rows) for name, rows in tables.items()})
+
+
 def write_table(target: Path, table: pa.Table) -> None:
     """Write a part file, whole or not at all; rows that have steps stand by step.
 
     Raises:
         MachineError: the machine said no.
     """
+    content = encoded(table)
+    write_whole(target, lambda stream: stream.write(content))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """A table as a Parquet file of this schema version; rows that have steps stand by step."""
     stamp = {**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)}
     rows = table.replace_schema_metadata(stamp)
+    stream = io.BytesIO()
     write = write_by_step if "step" in rows.column_names else _write_rows
-    write_whole(target, lambda stream: write(rows, stream))
+    write(rows, stream)
+    return stream.getvalue()
 
 
 def _write_rows(table: pa.Table, stream: Any) -> None:

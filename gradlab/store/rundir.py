@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors, write_whole
 from gradlab.store.locking import locked
-from gradlab.store.row_groups import write_table
+from gradlab.store.row_groups import PartFiles
 from gradlab.store.tables import SCHEMA_VERSION, TABLES
 
 CONFIG_NAME = "config.yaml"
@@ -121,6 +121,10 @@ class RunDirectory:
         }
 
     def write_part(self, part_id: str, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> None:
+        """Add finished trials by their rows: see `place_part` and `PartFiles.of`."""
+        self.place_part(part_id, PartFiles.of(trials, steps, layers))
+
+    def place_part(self, part_id: str, files: PartFiles) -> None:
         """Add finished trials: three part files, each of which appears whole or not at all.
 
         A file that stands already, from a run that was stopped between two tables, is left as it is.
@@ -128,22 +132,17 @@ class RunDirectory:
         Args:
             part_id: names the files. Take it from the trials that the part holds, so that it means the same
                 trials when a run is continued.
-            trials: rows of these trials, like `steps` and `layers`, by `gradlab.store.tables`.
-            steps: one row per trial and recorded step.
-            layers: one row per trial, recorded step and layer.
 
         Raises:
             MachineError: the machine said no; parts written before are kept.
             ValueError: a part of this name holds other trials.
         """
-        content = {"trials": trials, "steps": steps, "layers": layers}
-        wanted = set(trials["trial_id"].to_pylist())
         for table in _WRITE_ORDER:
-            target = self.path / table / f"{part_id}.parquet"
+            target, content = self.path / table / f"{part_id}.parquet", files.content[table]
             standing = _trial_ids(target)
             if standing is None:
-                write_table(target, content[table])
-            elif not standing <= wanted or (table == "trials" and standing != wanted):
+                write_whole(target, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
+            elif not standing <= files.trial_ids or (table == "trials" and standing != files.trial_ids):
                 raise ValueError(f"{target} holds other trials than the part to be written")
 
     def finished_trials(self) -> dict[str, str]:

@@ -13,13 +13,13 @@ convolutions, here with their borders: Xiao et al. 2018).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from gradlab.theory.moments import Moments, Nonlinearity, moments_of
+from gradlab.theory.moments import Nonlinearity, moments_of
 from gradlab.theory.quadrature import FloatArray
 from gradlab.theory.variances import LayerLaw
 
@@ -73,6 +73,18 @@ def predict(
 
     Args:
         laws: of layers 1..D.
+        norm, residual, image: as in `Propagation`.
+
+    Raises:
+        ValueError: without layers, or for an unknown norm.
+    """
+    return Propagation(nonlinearity, inputs, norm, residual, image).predict(laws)
+
+
+class Propagation:
+    """Signals on their way up one network; where it has been, a deeper network with the same layers goes on.
+
+    Args:
         norm: h_l = phi(norm(z_l)). `layer`: over units (cnn: over channels and positions) of an example. `batch`:
             over the examples (and positions) of a large batch; two examples are taken as uncorrelated behind it,
             which the first layers of real data only approach (and the borders of small images: up to 5 % of
@@ -80,49 +92,62 @@ def predict(
         residual: h_l = h_{l-1} + phi(norm(z_l)) for l >= 2.
         image: (H, W) of a network of 3 x 3 convolutions with padding 1 and a mean over positions on top; None for
             linear layers. The inputs' moments are taken as the same at every position.
-
-    Raises:
-        ValueError: without layers, or for an unknown norm.
     """
-    if not laws or norm not in ("none", "layer", "batch"):
-        raise ValueError(f"needs a layer or more and a norm of none, layer or batch, not {len(laws)} and {norm!r}")
-    q, gains = _forward(moments_of(nonlinearity), laws, inputs, norm, residual, image)
-    log_delta2 = _backward(laws, gains, residual)
-    with np.errstate(invalid="ignore", over="ignore"):
-        chi = np.exp(log_delta2[:-1] - log_delta2[1:])
-        log10_ratio = float(log_delta2[0] - log_delta2[-1]) / math.log(100)
-    if math.isnan(log10_ratio):
-        return Prediction(None, None, None, tuple(q), tuple(chi.tolist()))
-    decay = None if len(laws) == 1 else _power_of_ten(log10_ratio / (len(laws) - 1))
-    return Prediction(_power_of_ten(log10_ratio), log10_ratio, decay, tuple(q), tuple(chi.tolist()))
 
+    def __init__(
+        self,
+        nonlinearity: Nonlinearity,
+        inputs: InputMoments,
+        norm: Norm = "none",
+        residual: bool = False,
+        image: tuple[int, int] | None = None,
+    ) -> None:
+        if norm not in ("none", "layer", "batch"):
+            raise ValueError(f"the norm must be none, layer or batch, not {norm!r}")
+        self._moments, self._norm, self._residual = moments_of(nonlinearity), norm, residual
+        self._second = np.full(image or (1,), inputs.second_moment, dtype=np.float64)
+        self._mean = np.full_like(self._second, math.sqrt(max(0.0, inputs.second_moment - inputs.batch_variance)))
+        self._laws: list[LayerLaw] = []
+        self._q: list[float] = []
+        self._gains: list[FloatArray] = []
 
-def _forward(
-    moments: Callable[[FloatArray], Moments],
-    laws: Sequence[LayerLaw],
-    inputs: InputMoments,
-    norm: Norm,
-    residual: bool,
-    image: tuple[int, int] | None,
-) -> tuple[list[float], list[FloatArray]]:
-    """q of every layer and a of every layer `[*positions]`."""
-    second = np.full(image or (1,), inputs.second_moment, dtype=np.float64)
-    mean = np.full_like(second, math.sqrt(max(0.0, inputs.second_moment - inputs.batch_variance)))
-    q, gains = [], []
-    for index, law in enumerate(laws):
+    def predict(self, laws: Sequence[LayerLaw]) -> Prediction:
+        """The gradients of the network whose hidden layers 1..D have these laws.
+
+        Raises:
+            ValueError: without layers, or where the first ones are others than those of an earlier call.
+        """
+        if not laws or list(laws[: len(self._laws)]) != self._laws[: len(laws)]:
+            raise ValueError(f"needs a layer or more, the same as before, not {len(laws)}")
+        for law in laws[len(self._laws) :]:
+            self._pass(law)
+        q, gains = self._q[: len(laws)], self._gains[: len(laws)]
+        log_delta2 = _backward(laws, gains, self._residual)
+        with np.errstate(invalid="ignore", over="ignore"):
+            chi = np.exp(log_delta2[:-1] - log_delta2[1:])
+            log10_ratio = float(log_delta2[0] - log_delta2[-1]) / math.log(100)
+        if math.isnan(log10_ratio):
+            return Prediction(None, None, None, tuple(q), tuple(chi.tolist()))
+        decay = None if len(laws) == 1 else _power_of_ten(log10_ratio / (len(laws) - 1))
+        return Prediction(_power_of_ten(log10_ratio), log10_ratio, decay, tuple(q), tuple(chi.tolist()))
+
+    def _pass(self, law: LayerLaw) -> None:
+        """One layer on: its q, its a `[*positions]`, and the moments of what leaves it."""
+        second, mean = self._second, self._mean
         variance = law.sigma_w2 * _taps(second).mean(axis=0) + law.sigma_b2
-        q.append(float(variance.mean()))
-        if norm == "batch":
+        self._q.append(float(variance.mean()))
+        if self._norm == "batch":
             variance = law.sigma_w2 * _centred_taps(second, mean)
-        scale2 = 1.0 if norm == "none" else 1 / (float(variance.mean()) + NORM_EPS)
-        means = moments(variance * scale2)
-        gains.append(scale2 * means.df2)
-        if residual and index > 0:
+        scale2 = 1.0 if self._norm == "none" else 1 / (float(variance.mean()) + NORM_EPS)
+        means = self._moments(variance * scale2)
+        self._gains.append(scale2 * means.df2)
+        if self._residual and self._laws:
             second = second + means.f2 + 2 * mean * means.f
             mean = mean + means.f
         else:
             second, mean = means.f2, means.f
-    return q, gains
+        self._second, self._mean = second, mean
+        self._laws.append(law)
 
 
 def _backward(laws: Sequence[LayerLaw], gains: Sequence[FloatArray], residual: bool) -> FloatArray:

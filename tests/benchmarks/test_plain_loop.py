@@ -1,6 +1,6 @@
 """The plain loop of the benchmarks does the engine's work: otherwise their times could not be compared."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,67 +8,50 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import plain_loop, yardstick
-from gradlab.config.schema import Experiment
-from gradlab.config.sweep import expand
-from gradlab.engine.activations import make_activation
+from benchmarks import yardstick
+from benchmarks.speed.cases import Case, as_plain, digits
+from benchmarks.speed.in_process import first_stack, run_engine, run_loop
+from benchmarks.speed.plain import networks, records, training
 from gradlab.engine.history import TrialHistory
-from gradlab.engine.stacks import Stack
-from gradlab.engine.tasks import Task, make_task
-from gradlab.engine.train import train
+from gradlab.engine.tasks import Task
 
-DEPTH, WIDTH, STEPS, PROBE = 4, 24, 11, 300
-RATES = {"sgd": 0.05, "adam": 0.001}
-SEEDS = 2
+MLP = Case(2, width=24, depth=4, steps=11, every=5, probe=300)
+CNN = Case(2, width=6, depth=3, steps=11, every=5, probe=100, family="cnn")
+STEPS = [0, 5, 10]
 
-
-@pytest.fixture(scope="module")
-def task() -> Task:
-    return make_task(Experiment().data, Path())
+Data = tuple[Task, networks.Digits]
+Histories = list[tuple[training.History, TrialHistory]]
 
 
 @pytest.fixture(scope="module")
-def data() -> plain_loop.Digits:
-    return plain_loop.load_digits()
+def data() -> Data:
+    return digits()
 
 
-def stacked(task: Task, activation: str, optimizer: str) -> list[TrialHistory]:
-    """Some seeds in one stack."""
-    experiment = Experiment.model_validate(
-        {
-            "model": {"depth": DEPTH, "width": WIDTH, "activation": activation, "init": "he_normal"},
-            "train": {"steps": STEPS, "batch_size": 64, "optimizer": optimizer, "lr": RATES[optimizer]},
-            "record": {"every": 5, "probe": PROBE},
-            "seeds": SEEDS,
-        }
-    )
-    trials = expand(experiment)
-    choice = trials[0].model.activation
-    return train(Stack(tuple(trials)), task, {choice.label: make_activation(choice)})
+def both(case: Case, data: Data) -> Histories:
+    """The same seeds one after another, and in one stack."""
+    task, images = data
+    stack = first_stack(case.expanded(), task)
+    _, stacked = run_engine(stack, task)
+    return [(run_loop(as_plain(trial), images)[1], own) for trial, own in zip(stack.trials, stacked, strict=True)]
 
 
-def looped(data: plain_loop.Digits, activation: str, optimizer: str) -> list[plain_loop.History]:
-    """The same seeds one after another."""
-    rate = RATES[optimizer]
-    trials = [
-        plain_loop.Trial(seed, DEPTH, WIDTH, activation, optimizer, rate, 64, STEPS, 5, PROBE) for seed in range(SEEDS)
-    ]
-    return [plain_loop.train(trial, data) for trial in trials]
-
-
-def test_the_loop_loads_the_data_that_gradlab_trains_on(task: Task, data: plain_loop.Digits) -> None:
-    torch.testing.assert_close(data.x_train, task.x_train.flatten(1))
-    torch.testing.assert_close(data.x_eval, task.x_eval.flatten(1))
-    assert torch.equal(data.y_train, task.y_train)
-    assert torch.equal(data.y_eval, task.y_eval)
+def test_the_loop_loads_the_data_that_gradlab_trains_on(data: Data) -> None:
+    task, _ = data
+    loaded = networks.load_digits()
+    torch.testing.assert_close(loaded.x_train, task.x_train)
+    torch.testing.assert_close(loaded.x_eval, task.x_eval)
+    assert torch.equal(loaded.y_train, task.y_train)
+    assert torch.equal(loaded.y_eval, task.y_eval)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_loop_and_engine_reach_the_same_losses(optimizer: str, task: Task, data: plain_loop.Digits) -> None:
-    for plain, engine in zip(looped(data, "relu", optimizer), stacked(task, "relu", optimizer), strict=True):
-        assert plain.steps == list(engine.steps) == [0, 5, 10]
-        for index, name in enumerate(plain_loop.STEP_COLUMNS):
-            one_example = 1 / len(data.y_eval) if name == "eval_metric" else 0.0
+@pytest.mark.parametrize("case", [MLP, CNN], ids=["mlp", "cnn"])
+def test_loop_and_engine_reach_the_same_losses(case: Case, optimizer: str, data: Data) -> None:
+    for plain, engine in both(replace(case, optimizer=optimizer), data):
+        assert plain.steps == list(engine.steps) == STEPS
+        for index, name in enumerate(records.STEP_COLUMNS):
+            one_example = 1 / len(data[1].y_eval) if name == "eval_metric" else 0.0
             expected = engine.step_values[name]
             found = plain.step_values[:, index]
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1.01 * one_example, err_msg=name)
@@ -76,20 +59,39 @@ def test_loop_and_engine_reach_the_same_losses(optimizer: str, task: Task, data:
         np.testing.assert_allclose(plain.finals[:2], losses, rtol=1e-3)
 
 
-@pytest.mark.parametrize("activation", plain_loop.NONLINEARITIES)
-def test_the_loop_records_what_the_engine_records(activation: str, task: Task, data: plain_loop.Digits) -> None:
+@pytest.mark.parametrize("activation", networks.NONLINEARITIES)
+@pytest.mark.parametrize("case", [MLP, CNN], ids=["mlp", "cnn"])
+def test_the_loop_records_what_the_engine_records(case: Case, activation: str, data: Data) -> None:
     # What float32 saw as 0 although it is not can't be told from float32 alone: the loop counts all zeros.
-    for plain, engine in zip(looped(data, activation, "sgd"), stacked(task, activation, "sgd"), strict=True):
-        for index, name in enumerate(plain_loop.LAYER_COLUMNS):
+    pairs = case.width * case.probe * (64 if case.family == "cnn" else 1)
+    for plain, engine in both(replace(case, activation=activation), data):
+        for index, name in enumerate(records.LAYER_COLUMNS):
             if name != "float32_zero_fraction":
-                few_pairs = 2 / (WIDTH * PROBE) if name == "saturated_fraction" else 1e-6
+                few_pairs = 2 / pairs if name == "saturated_fraction" else 1e-6
                 found, expected = plain.layer_values[0, index], engine.layer_values[name][0]
                 np.testing.assert_allclose(found, expected, rtol=1e-3, atol=few_pairs, err_msg=name)
 
 
+def test_units_that_no_gradient_reaches_are_found_behind_convolutions(data: Data) -> None:
+    trial = as_plain(replace(CNN, depth=2).expanded()[0])
+    network = networks.build(trial, 1, 10)
+    first, second = (layer for layer in network if isinstance(layer, torch.nn.Conv2d))
+    with torch.no_grad():
+        second.weight[:, 3] = 0.0
+        first.bias += 10.0
+    column = records.look_at_probe(network, trial, data[1])[-1]
+    assert column[0] == 1
+    assert column[1] == 0
+
+
+def test_a_batch_larger_than_the_training_set_is_all_of_it() -> None:
+    batches = training.minibatches(5, 8, seed=0)
+    assert sorted(next(batches).tolist()) == sorted(next(batches).tolist()) == list(range(5))
+
+
 def test_flops_are_those_that_torch_counts() -> None:
-    trial = plain_loop.Trial(0, DEPTH, WIDTH, "relu", "sgd", 0.1, 32, 1, 1, 1)
-    network = plain_loop.build(trial, 17, 7)
+    trial = as_plain(replace(MLP, batch_size=32).expanded()[0])
+    network = networks.build(trial, 17, 7)
     with FlopCounterMode(display=False) as counter:
         F.cross_entropy(network(torch.randn(32, 17)), torch.randint(7, (32,))).backward()
-    assert yardstick.training_flops(17, WIDTH, DEPTH, 7, 32) == counter.get_total_flops()
+    assert yardstick.training_flops(17, trial.width, trial.depth, 7, 32) == counter.get_total_flops()

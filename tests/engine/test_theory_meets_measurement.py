@@ -27,7 +27,7 @@ import pytest
 import torch
 
 from gradlab.engine.activations import make_activation
-from gradlab.engine.prediction import forecast
+from gradlab.engine.prediction import Predictor
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task
 from gradlab.engine.train import train
@@ -89,7 +89,7 @@ def error_times_width(task: Task, width: int, **model: Any) -> tuple[float, floa
     ]
     activation = make_activation(trials[0].model.activation)
     histories = train(Stack(tuple(trials)), task, {activation.label: activation})
-    predicted = forecast(trials[0].model, task, activation).gradient_decay
+    predicted = Predictor(task, {activation.label: activation}).predict(trials[0].model).gradient_decay
     decays = [gradient_ratio_and_decay(history)[1] for history in histories]
     assert predicted is not None
     logarithms = np.log(np.array(decays, dtype=np.float64))

@@ -1,0 +1,84 @@
+"""The parts of a sweep at work: in this process or in workers beside it, and what happens when one of these dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import torch
+
+from gradlab.engine.history import TrialHistory
+from gradlab.engine.stacks import Part
+from gradlab.engine.work import Workshop
+from gradlab.executors import can_fork, run_here, run_in_workers
+
+Finished = TypeVar("Finished")
+
+
+class Listener(Protocol):
+    """Who wants to know how a run is getting on."""
+
+    def begin(self, trials: int, finished: int, parts: int) -> None:
+        """So many trials, so many of them finished before; the rest makes so many parts."""
+
+    def progress(self, share: float) -> None:
+        """The share of the work at hand that is done."""
+
+    def stored(self, statuses: Sequence[str]) -> None:
+        """Trials that ended so have just been written."""
+
+
+def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
+    """How many processes work: as many as wanted, or as there are cores, but no more than there are parts."""
+    if device.type != "cpu" or not can_fork():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores if wanted is None else wanted, parts))
+
+
+def execute(
+    parts: Sequence[Part],
+    shop: Workshop,
+    workers: int,
+    listener: Listener,
+    finish: Callable[[Part, list[TrialHistory]], Finished],
+) -> Generator[tuple[Part, Finished]]:
+    """What came of the parts, as they come; a part whose worker process dies is taken apart, trial by trial.
+
+    Args:
+        finish: makes of a part's histories what is wanted of them, in the worker process: it is sent from there.
+    """
+    done, total = 0.0, sum(part.cost for part in parts) or 1.0
+    mean = total / max(len(parts), 1)
+
+    def progress(shares: float) -> None:
+        listener.progress(min(1.0, (done + shares * mean) / total))
+
+    def work(part: Part, report: Callable[[float], None]) -> Finished:
+        return finish(part, shop.run(part, report))
+
+    results = run_here(parts, work, progress) if workers == 1 else run_in_workers(parts, work, workers, progress)
+    with closing(results):
+        for result in results:
+            part, finished = result.item, result.result
+            if finished is None:
+                finished = finish(part, _one_by_one(part, shop, str(result.reason)))
+            done += part.cost
+            listener.progress(min(1.0, done / total))
+            yield part, finished
+
+
+def _one_by_one(part: Part, shop: Workshop, reason: str) -> list[TrialHistory]:
+    """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
+    stacks = [
+        replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
+    ]
+    found: dict[str, list[TrialHistory]] = {}
+    if len(stacks) > 1:
+        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None):
+            trial_id = result.item.trials[0].trial_id
+            found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
+    return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]
