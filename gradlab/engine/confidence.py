@@ -84,7 +84,7 @@ class Confidence:
     def leaving(self, layer: int, inputs: Tensor, gradient: Tensor) -> None:
         """Note whether entries of the weights' gradient, [trial, fan_in, fan_out], may be 0 though they should not be.
 
-        Those of an input that is 0 in the whole minibatch, [trial, row, fan_in], are.
+        Those of an input that is 0 in the whole minibatch, [trial, row, unit], are.
         """
         output = layer == len(self._network.counts)
         for start, stop, activation in self._network.runs(len(gradient)):
@@ -92,7 +92,8 @@ class Confidence:
             if output or not linear:
                 zero = gradient[start:stop].abs().amin(2) == 0
                 if linear or layer == 0:
-                    zero &= inputs[start:stop].abs().amax(1) != 0
+                    used = inputs[start:stop].abs().amax(1) != 0
+                    zero &= used.repeat(1, zero.shape[1] // used.shape[1])
                 self._lost[start:stop] |= zero.any(1)
 
     def doubtful(self, norms: GradientNorms, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str) -> Tensor:

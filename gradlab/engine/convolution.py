@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradlab.engine.alignment import add_product, product_into
+
 FULL_WIDTH = 16
 """Columns from which on a product is quick: two vectors of eight. Windows fold narrower ones together."""
 
@@ -179,7 +181,8 @@ class Convolution:
             place.copy_(taps)
         product = self._space.product
         for line, (rows, band) in enumerate(self._factors):
-            multiply(rows, band, product, add=line > 0)
+            into = add_product if line > 0 else product_into
+            into(product, rows, band)
         lines = self._space.product_by_line.flatten(3)
         if self._biases is None:
             self._lines.copy_(lines)
@@ -252,7 +255,7 @@ class Gradients:
         space.fill(self._signal_by_line)
         space.product_by_line.copy_(self._input_by_line)
         for rows, band_gradient in self._factors:
-            multiply(rows.mT, space.product, band_gradient, add=False)
+            product_into(band_gradient, rows.mT, space.product)
         for place, (first, *others) in self._sums:
             place.copy_(first)
             for other in others:
@@ -276,18 +279,6 @@ def is_direct(h: Tensor, width: int, channels: Sequence[int]) -> bool:
         return False
     onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return onednn
-
-
-def multiply(left: Tensor, right: Tensor, out: Tensor, *, add: bool) -> None:
-    """left @ right for every trial into `out`, or added to it; see `alignment.affine` for a stack of one."""
-    if out.shape[0] == 1 and 1 in (*left.shape[1:], right.shape[2]):
-        twice = out.repeat(2, 1, 1)
-        multiply(left.repeat(2, 1, 1), right.repeat(2, 1, 1), twice, add=add)
-        out.copy_(twice[:1])
-    elif add:
-        torch.baddbmm(out, left, right, out=out)
-    else:
-        torch.bmm(left, right, out=out)
 
 
 def _taps(weight: Tensor) -> Tensor:

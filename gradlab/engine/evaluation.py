@@ -20,18 +20,16 @@ CHUNK = 1 << 19
 class Evaluation:
     """Evaluates a stack again and again, in the same buffers."""
 
-    def __init__(self, network: Network, kind: str, like: Tensor) -> None:
-        self._shape, self._kind = network.shape, kind
-        self._passes = Passes(network, like, trains=False)
+    def __init__(self, network: Network, layers: Sequence[LayerParameters], kind: str) -> None:
+        self._shape, self._kind, self._trials = network.shape, kind, len(network.activations)
+        self._passes = Passes(network, layers)
 
-    def measure(
-        self, layers: Sequence[LayerParameters], moments: Sequence[RunningMoments], x: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def measure(self, moments: Sequence[RunningMoments], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and metric, [trial] each, float64, on x [example, ...] and y."""
-        count = len(layers[-1].weight)
+        count = self._trials
         rows = max(1, CHUNK // (self._shape.width * self._shape.positions))
         outputs = [
-            self._passes.forward(layers, part.expand(count, *part.shape), moments).clone()
+            self._passes.forward(part.expand(count, *part.shape), moments).clone()
             for part in torch.split(x, rows)
         ]
         output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)

@@ -110,10 +110,9 @@ def measure_gradients(
         seen_by_float32: the gradients that training computed, for what float32 lost of them.
     """
     layers = stack.layers64()
-    passes = Passes(stack.network, layers[0].weight, trains=True, exact=True)
-    output = passes.forward(layers, x.double())
-    signal = loss_signal(stack.kind, output, y) / x.shape[1]
     gradients = stack.layout.views(torch.empty(stack.layout.size, dtype=torch.float64, device=x.device))
+    passes = Passes(stack.network, layers, gradients, exact=True)
+    signal = loss_signal(stack.kind, passes.forward(x.double()), y) / x.shape[1]
     norms = GradientNorms(stack.layout, x.shape[1], signal)
 
     def rescale(index: int, signal: Tensor) -> None:
@@ -126,7 +125,7 @@ def measure_gradients(
         norms.zeros[index, : len(seen)] = ((seen == 0) & (true != 0)).sum((1, 2)).double()
         norms.non_finite[index, : len(seen)] = (~torch.isfinite(seen)).sum((1, 2)).double()
 
-    passes.backward(layers, signal, gradients, done, rescale)
+    passes.backward(signal, done, rescale)
     return norms.statistics()
 
 

@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import add_product, affine_into, aligned, product_into
-from gradlab.engine.patches import from_neighbours, neighbours
+from gradlab.engine.alignment import affine_into, aligned, product_into
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import Normalised, RunningMoments, normalise, normalise_back
+from gradlab.engine.products import Convolutions, Dense
 
 
 class Observer(Protocol):
@@ -37,7 +37,7 @@ class _Hidden:
     """What the way back needs of a hidden layer.
 
     Attributes:
-        inputs: [trial, row, fan_in].
+        inputs: [trial, row, unit].
         u, a: phi's own input and phi of it, [trial, row, unit]; the same memory where no slope is told by u.
     """
 
@@ -51,24 +51,33 @@ class Passes:
     """Passes of the networks of a stack, one after another, in the same buffers.
 
     Args:
-        like: of the type and on the device of the parameters.
-        trains: whether the passes are those of training: batch normalisation uses the batch's own moments, and the
-            way back may follow.
+        layers: the parameters, views of memory in which they are updated.
+        gradients: where those of the parameters go, laid out like `layers`, in passes of training: batch normalisation
+            uses the batch's own moments, and the way back may follow. None for passes in eval mode.
         exact: whether slopes are taken from phi's input, by `Activation.derivative`, which keeps its digits where phi
             saturates.
     """
 
-    def __init__(self, network: Network, like: Tensor, *, trains: bool, exact: bool = False) -> None:
-        self._network, self._like, self._trains, self._exact = network, like, trains, exact
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[LayerParameters],
+        gradients: Sequence[LayerParameters] | None = None,
+        *,
+        exact: bool = False,
+    ) -> None:
+        self._network, self._layers, self._gradients, self._exact = network, layers, gradients, exact
+        self._trains = gradients is not None
+        shape, conv = network.shape, network.shape.family == "cnn"
+        self._products = Convolutions(shape, layers, gradients) if conv else Dense(layers, gradients)
         self._runs = [network.runs(count) for count in network.counts]
         self._hidden: list[_Hidden] = []
-        self._top = like
+        self._top = layers[-1].weight
         self._storage: dict[str, Tensor] = {}
         self._buffers: dict[tuple[str, int, int], Tensor] = {}
 
     def forward(
         self,
-        layers: Sequence[LayerParameters],
         x: Tensor,
         moments: Sequence[RunningMoments] = (),
         observer: Observer | None = None,
@@ -78,7 +87,7 @@ class Passes:
         Args:
             moments: batch normalisation's running moments, which passes that don't train normalise by.
         """
-        network, shape = self._network, self._network.shape
+        network, shape, layers = self._network, self._network.shape, self._layers
         h = network.rows(x)
         rows, self._hidden = h.shape[1], []
         mixed = network.counts[-1] < len(h)
@@ -87,9 +96,9 @@ class Passes:
             if count < len(h):
                 top[count : len(h)] = h[count:]
                 h = h[:count]
-            inputs = neighbours(h, shape.image) if shape.family == "cnn" else h
+            inputs = h
             z = self._buffer(f"z{self._place(index)}", count, rows)
-            affine_into(z, layers[index].bias, inputs, layers[index].weight)
+            self._products.forward(index, h, z)
             if observer is not None:
                 observer.preactivation(index, z)
             u, normalised = z, None
@@ -114,7 +123,7 @@ class Passes:
         return outputs
 
     def inputs(self, layer: int) -> Tensor:
-        """The inputs of a layer in the last pass of training, the output layer's after all, [trial, row, fan_in]."""
+        """The inputs of a layer in the last pass of training, the output layer's after all, [trial, row, unit]."""
         return self._hidden[layer].inputs if layer < len(self._hidden) else self._top
 
     def batch_moments(self) -> list[RunningMoments]:
@@ -124,25 +133,25 @@ class Passes:
 
     def backward(
         self,
-        layers: Sequence[LayerParameters],
         signal: Tensor,
-        gradients: Sequence[LayerParameters],
         done: Callable[[int, Tensor], None],
         arriving: Callable[[int, Tensor], None] | None = None,
     ) -> None:
-        """Follow the last pass of training back.
+        """Follow the last pass of training back, and fill the gradients.
 
         Args:
             signal: the loss's derivative by the outputs, [trial, example, output].
-            gradients: where those of the parameters go, laid out like `layers`.
             done: called from the output layer (index D) down to the first (0), with d loss / d z, when a layer's
                 gradients are there; its parameters are not needed any more. What it is shown is overwritten later on.
             arriving: called with d loss / d h of each hidden layer before it passes the activation; may scale it in
                 place, with all that follows.
         """
-        network, shape = self._network, self._network.shape
+        if self._gradients is None:
+            raise ValueError("only passes of training have a way back")
+        network, shape, layers, gradients = self._network, self._network.shape, self._layers, self._gradients
         from_output = self._from_output(signal, layers[-1])
-        _parameter_gradients(gradients[-1], self._top, signal)
+        product_into(gradients[-1].weight, self._top.mT, signal)
+        gradients[-1].bias.copy_(signal.sum(1, keepdim=True))
         done(len(layers) - 1, signal)
         trials, rows, width = from_output.shape
         spare = from_output if shape.residual else self._buffer("spare", trials, rows)
@@ -158,12 +167,11 @@ class Passes:
             self._pass_activation(index, delta, hidden)
             if hidden.normalised is not None:
                 normalise_back(delta, layers[index], hidden.normalised, gradients[index])
-            if index > 0:
-                self._pass_product(delta, layers[index].weight, there[:count])
-                if there is not from_output:
-                    joining = slice(count, network.counts[index - 1])
-                    there[joining] = from_output[joining]
-            _parameter_gradients(gradients[index], hidden.inputs, delta)
+            next_below = there[:count] if index > 0 else None
+            self._products.back(index, hidden.inputs, delta, next_below, add=shape.residual)
+            if index > 0 and there is not from_output:
+                joining = slice(count, network.counts[index - 1])
+                there[joining] = from_output[joining]
             done(index, delta)
             here, there = there, here
 
@@ -190,22 +198,6 @@ class Passes:
             else:
                 kept = hidden.u if activation.kernel.keeps_z else hidden.a
                 activation.kernel.pass_back(signal[start:stop], kept[start:stop])
-
-    def _pass_product(self, delta: Tensor, weight: Tensor, out: Tensor) -> None:
-        """The signal below a layer's product; added to what comes along the residual connection, if there is one."""
-        shape = self._network.shape
-        if shape.family == "cnn":
-            patches = self._buffer("patches", *delta.shape[:2], weight.shape[1])
-            product_into(patches, delta, weight.mT)
-            spread = from_neighbours(patches, shape.image)
-            if shape.residual:
-                out += spread
-            else:
-                out.copy_(spread)
-        elif shape.residual:
-            add_product(out, delta, weight.mT)
-        else:
-            product_into(out, delta, weight.mT)
 
     def _gather(self, h: Tensor, top: Tensor, examples: int) -> Tensor:
         """The inputs of the output layer, [trial, example, unit]."""
@@ -243,12 +235,8 @@ class Passes:
             size = (trials, rows, self._network.shape.width if units is None else units)
             count = trials * rows * size[2]
             if name not in self._storage or self._storage[name].numel() < count:
-                self._storage[name] = self._like.new_empty(count)
+                self._storage[name] = self._layers[-1].weight.new_empty(count)
                 self._buffers = {known: view for known, view in self._buffers.items() if known[0] != name}
             self._buffers[key] = self._storage[name][:count].view(size)
         return self._buffers[key]
 
-
-def _parameter_gradients(into: LayerParameters, inputs: Tensor, delta: Tensor) -> None:
-    product_into(into.weight, inputs.mT, delta)
-    into.bias.copy_(delta.sum(1, keepdim=True))

@@ -60,7 +60,7 @@ class UnitProbe:
             own = slice(start, min(start + together, trials))
             part = network.of(range(own.start, own.stop))
             of_part = [layer.between(own) for layer in [*layers[: len(part.counts)], layers[-1]]]
-            self._groups.append(_Group(own, part, of_part, Passes(part, layers[0].weight, trains=False)))
+            self._groups.append(_Group(own, part, of_part, Passes(part, of_part)))
         # A weight that is 0 lets no gradient through; none becomes 0 by training, but for those of dead units.
         sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
         self._sparse = torch.stack(sparse).any(0)
@@ -92,7 +92,7 @@ def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
         trials = slice(start, min(start + together, len(stack.layout.depths)))
         own = stack.of(range(trials.start, trials.stop))
         layers = own.layers64()
-        group = _Group(trials, own.network, layers, Passes(own.network, layers[0].weight, trains=False, exact=True))
+        group = _Group(trials, own.network, layers, Passes(own.network, layers, exact=True))
         _look(group, own.moments64(), x.double(), y, stack.kind, seen)
     return seen.statistics()[0]
 
@@ -173,7 +173,7 @@ def _look(
     for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
         look = _Look(group, len(part), seen)
         count = len(group.network.activations)
-        output = group.passes.forward(group.layers, part.expand(count, *part.shape), moments, look)
+        output = group.passes.forward(part.expand(count, *part.shape), moments, look)
         look.finish(output, target, kind)
 
 

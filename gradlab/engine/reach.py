@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.engine.patches import from_neighbours
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network
 
@@ -73,7 +72,14 @@ def _through(pattern: Tensor, weight: Tensor) -> Tensor:
 def _spread(pattern: Tensor, image: tuple[int, int]) -> Tensor:
     """The pattern that 3 x 3 neighbourhoods [trial, row, 9 * channel] leave on the positions they were taken from."""
     taps = pattern.expand(-1, -1, 9) if pattern.shape[2] == 1 else pattern
-    return from_neighbours(taps.double(), image) > 0
+    height, width = image
+    trials, rows, fan_in = taps.shape
+    pieces = taps.view(trials, -1, height, width, 9, fan_in // 9)
+    framed = pattern.new_zeros(trials, pieces.shape[1], height + 2, width + 2, fan_in // 9)
+    for tap in range(9):
+        dy, dx = divmod(tap, 3)
+        framed[:, :, dy : dy + height, dx : dx + width] |= pieces[..., tap, :]
+    return framed[:, :, 1 : height + 1, 1 : width + 1].reshape(trials, rows, fan_in // 9)
 
 
 def _through_norm(network: Network, pattern: Tensor, layer: LayerParameters) -> Tensor:

@@ -92,8 +92,8 @@ class _Training:
         segments = self.layout.segments([group_key(train) for train in trains])
         self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
         self.moments = self.network.running_moments(self.flat)
-        self.passes = Passes(self.network, self.flat, trains=True)
-        self.evaluation = Evaluation(self.network, task.kind, self.flat)
+        self.passes = Passes(self.network, self.layers, self.gradients)
+        self.evaluation = Evaluation(self.network, self.layers, task.kind)
         self.steps, self.every = settings.train.steps, settings.record.every
         probe = settings.record.probe
         self.x_probe, self.y_probe = task.x_train[:probe], task.y_train[:probe]
@@ -124,7 +124,7 @@ class _Training:
         x, y = _picked(self.task.x_train, indices), _picked(self.task.y_train, indices)
         due = is_recorded(step, self.steps, self.every)
         confidence = Confidence(self.network, self.layout, self.flat) if due else None
-        output = self.passes.forward(self.layers, x, observer=confidence)
+        output = self.passes.forward(x, observer=confidence)
         losses, signal = training_signal(self.task.kind, output, y)
         running = self._running()
         newly = self._newly_diverged(step, losses)
@@ -133,9 +133,9 @@ class _Training:
             batch = _Minibatch(x, y, output, losses, signal)
             self._record(step, running if due else newly, newly, stack, batch, confidence)
         elif self.optimizer.by_layer:
-            self.passes.backward(self.layers, signal, self.gradients, self._update_layer)
+            self.passes.backward(signal, self._update_layer)
         else:
-            self.passes.backward(self.layers, signal, self.gradients, lambda layer, delta: None)
+            self.passes.backward(signal, lambda layer, delta: None)
             self.optimizer.step()
         for moments, seen in zip(self.moments, self.passes.batch_moments(), strict=True):
             moments.update(seen, x.shape[1] * self.layout.shape.positions)
@@ -163,7 +163,7 @@ class _Training:
     ) -> None:
         """Record some trials at a step, and update all."""
         started = time.process_time()
-        eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
+        eval_loss, eval_metric = self.evaluation.measure(self.moments, self.task.x_eval, self.task.y_eval)
         if newly:
             self._finish(newly)
         wanted = torch.zeros(len(self.trials), dtype=torch.bool, device=self.device)
@@ -195,7 +195,7 @@ class _Training:
                 confidence.leaving(layer, self.passes.inputs(layer), self.gradients[layer].weight)
 
         arriving = None if confidence is None else confidence.arriving
-        self.passes.backward(self.layers, batch.signal, self.gradients, done, arriving)
+        self.passes.backward(batch.signal, done, arriving)
         found, grad_norm = norms.statistics()
         doubtful = wanted.clone()
         if confidence is not None:
@@ -212,8 +212,8 @@ class _Training:
         """Note the final losses and metric of `trials`."""
         if not trials:
             return
-        train_loss, _ = self.evaluation.measure(self.layers, self.moments, self.x_probe, self.y_probe)
-        eval_loss, eval_metric = self.evaluation.measure(self.layers, self.moments, self.task.x_eval, self.task.y_eval)
+        train_loss, _ = self.evaluation.measure(self.moments, self.x_probe, self.y_probe)
+        eval_loss, eval_metric = self.evaluation.measure(self.moments, self.task.x_eval, self.task.y_eval)
         table = torch.stack([train_loss, eval_loss, eval_metric], dim=1).cpu().numpy()
         for index in trials:
             names = ("final_train_loss", "final_eval_loss", "final_eval_metric")
