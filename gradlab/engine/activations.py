@@ -199,7 +199,9 @@ def _gelu(label: str) -> Activation:
         # erfc keeps the digits of a small Phi, which torch.special.ndtr doesn't.
         return 0.5 * torch.erfc(-z / math.sqrt(2)) + z * density
 
-    return Activation(label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU), kernels.gelu())
+    return Activation(
+        label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU), kernels.gelu()
+    )
 
 
 def _silu(label: str) -> Activation:
@@ -207,7 +209,9 @@ def _silu(label: str) -> Activation:
         gate = torch.sigmoid(z)
         return gate * (1 + z * (1 - gate))
 
-    return Activation(label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU), kernels.silu())
+    return Activation(
+        label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU), kernels.silu()
+    )
 
 
 def _softplus(label: str, beta: float) -> Activation:

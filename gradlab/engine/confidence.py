@@ -77,9 +77,7 @@ class Confidence:
         """Note the size of d loss / d h, where float32 doesn't know slopes exactly."""
         for start, stop, activation in self._network.runs(len(signal)):
             if not activation.kernel.piecewise_linear:
-                torch.linalg.vector_norm(
-                    signal[start:stop].flatten(1), dim=1, out=self._signal[layer, start:stop]
-                )
+                torch.linalg.vector_norm(signal[start:stop].flatten(1), dim=1, out=self._signal[layer, start:stop])
 
     def leaving(self, layer: int, inputs: Tensor, gradient: Tensor) -> None:
         """Note whether entries of the weights' gradient, [trial, fan_in, fan_out], may be 0 though they should not be.
@@ -107,8 +105,9 @@ class Confidence:
         present = self._layout.presence(self._z)
         delta, weight, bias = (norms.of[part].double() for part in ("delta", "weight", "bias"))
         z = self._z.double()
-        forward = _amplified(torch.where(present[:-1], z * delta[:-1], 0.0))
-        slopes = torch.where(present[:-1], self._slope_errors(delta[:-1]), 0.0)
+        hidden = present[:-1]
+        forward = torch.where(hidden, _amplified(torch.where(hidden, z * delta[:-1], 0.0)), 0.0)
+        slopes = torch.where(hidden, self._slope_errors(delta[:-1]), 0.0)
         signal_error, faint = _of_signal(kind, loss_signal(kind, output, y) / x.shape[1], signal)
         error = signal_error + (forward.square() + slopes.square()).cumsum(0)[-1].sqrt()
         right = error * self._cancellation(x, delta, weight, bias) < TOLERANCE
@@ -151,11 +150,12 @@ class Confidence:
         of_biases = torch.where(delta == 0, 1.0, delta / bias)
         if shape.norm == "batch":
             of_biases[:-1] = 1.0
-        return torch.maximum(of_weights, of_biases).clamp_(min=1.0)
+        cancelling: Tensor = torch.maximum(of_weights, of_biases).clamp_(min=1.0)
+        return cancelling
 
     def _each(self, of: Callable[[Activation], float | bool]) -> Tensor:
         """Something of each trial's activation, [trial]."""
-        values = {one.label: of(one) for one in self._network.activations}
+        values = {label: of(one) for label, one in {one.label: one for one in self._network.activations}.items()}
         return torch.tensor([values[one.label] for one in self._network.activations], device=self._z.device)
 
     def _norm(self, table: Tensor, layer: int, tensor: Tensor) -> None:

@@ -29,8 +29,7 @@ class Evaluation:
         count = self._trials
         rows = max(1, CHUNK // (self._shape.width * self._shape.positions))
         outputs = [
-            self._passes.forward(part.expand(count, *part.shape), moments).clone()
-            for part in torch.split(x, rows)
+            self._passes.forward(part.expand(count, *part.shape), moments).clone() for part in torch.split(x, rows)
         ]
         output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)
         loss = example_losses(self._kind, output, target).double().mean(1)

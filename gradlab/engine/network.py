@@ -57,5 +57,3 @@ class Network:
         if self.shape.family == "mlp":
             return x.flatten(2)
         return x.permute(0, 1, 3, 4, 2).reshape(x.shape[0], -1, self.shape.in_features)
-
-

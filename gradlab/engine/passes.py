@@ -153,7 +153,7 @@ class Passes:
         product_into(gradients[-1].weight, self._top.mT, signal)
         gradients[-1].bias.copy_(signal.sum(1, keepdim=True))
         done(len(layers) - 1, signal)
-        trials, rows, width = from_output.shape
+        trials, rows, _ = from_output.shape
         spare = from_output if shape.residual else self._buffer("spare", trials, rows)
         here, there = from_output, spare
         for index in reversed(range(len(network.counts))):
@@ -239,4 +239,3 @@ class Passes:
                 self._buffers = {known: view for known, view in self._buffers.items() if known[0] != name}
             self._buffers[key] = self._storage[name][:count].view(size)
         return self._buffers[key]
-

@@ -165,9 +165,7 @@ def _per_layer(flags: Tensor) -> Tensor:
     return torch.cat([counts, counts.new_zeros(1, counts.shape[1])])
 
 
-def _look(
-    group: _Group, moments: Sequence[RunningMoments], x: Tensor, y: Tensor, kind: str, seen: _Seen
-) -> None:
+def _look(group: _Group, moments: Sequence[RunningMoments], x: Tensor, y: Tensor, kind: str, seen: _Seen) -> None:
     """Add what a group of trials shows on the probe."""
     rows = _rows(seen.layout)
     for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
@@ -249,11 +247,9 @@ class _Look:
         shape = self._seen.layout.shape
         if shape.norm == "none":
             return alive
-        gains = [layer.gain for layer in self._group.layers[:-1] if layer.gain is not None]
-        for index, gain in enumerate(gains):
-            trials = self._group.trials
-            own = slice(trials.start, trials.start + len(gain))
-            self._seen.unclear[own] |= (gain == 0).flatten(1).any(1)
+        for layer in self._group.layers[:-1]:
+            if layer.gain is not None:
+                self._own_unclear(0, len(layer.gain)).logical_or_((layer.gain == 0).flatten(1).any(1))
         if shape.norm == "batch":
             return alive
         # Layer normalisation mixes an example's units.

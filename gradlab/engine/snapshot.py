@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import RunningMoments

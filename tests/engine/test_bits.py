@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
-from gradlab.engine.alignment import affine_into, aligned
+from gradlab.engine.alignment import add_product, affine_into, aligned, aligned_into, product_into
 from tests.engine.comparison import as_task
 from tests.engine.stacking import alone, bit_differences, stacked
 from tests.oracles.samples import one_trial, random_data
@@ -127,23 +127,47 @@ few = st.integers(1, 5)
 
 
 @settings(deadline=None, max_examples=80)
-@given(trials=few, rows=sizes, fan_in=sizes, fan_out=sizes, double=st.booleans(), seed=st.integers(0, 99))
-def test_affine_gives_every_trial_what_it_gets_alone(
-    trials: int, rows: int, fan_in: int, fan_out: int, double: bool, seed: int
+@given(
+    trials=few,
+    rows=sizes,
+    fan_in=sizes,
+    fan_out=sizes,
+    double=st.booleans(),
+    gaps=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_products_give_every_trial_what_it_gets_alone(
+    trials: int, rows: int, fan_in: int, fan_out: int, double: bool, gaps: bool, seed: int
 ) -> None:
     g = torch.Generator().manual_seed(seed)
-    shapes = [(trials, 1, fan_out), (trials, rows, fan_in), (trials, fan_in, fan_out), (trials, rows, fan_out)]
     kind = torch.float64 if double else torch.float32
-    *inputs, signal = (torch.randn(shape, generator=g, dtype=kind) for shape in shapes)
-    together = forward_and_backward(affine, inputs, signal)
-    bias, product, weight = inputs[0], inputs[1].double() @ inputs[2].double(), inputs[2]
-    torch.testing.assert_close(together[0].double(), bias.double() + product, rtol=1e-4, atol=1e-4)
-    assert weight.shape == together[3].shape
+    shapes = [(trials, 1, fan_out), (trials, rows, fan_in), (trials, fan_in, fan_out), (trials, rows, fan_out)]
+    bias, left, right, start = (torch.randn(shape, generator=g, dtype=kind) for shape in shapes)
+    transposed = right.mT.contiguous().mT
+
+    def computed(own: slice, out: Tensor) -> list[Tensor]:
+        """All three products of some trials, from factors as they are and transposed."""
+        found = []
+        for factor in (right[own], transposed[own]):
+            affine_into(out, bias[own], left[own], factor)
+            found.append(out.clone())
+            add_product(out.copy_(start[own]), left[own], factor)
+            found.append(out.clone())
+            product_into(out, left[own], factor)
+            found.append(out.clone())
+        return found
+
+    product, together = left.double() @ right.double(), computed(slice(None), torch.empty_like(start))
+    for found, expected in zip(together, 2 * [bias.double() + product, start.double() + product, product], strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     for index in range(trials):
         own = slice(index, index + 1)
-        by_itself = forward_and_backward(affine, [tensor[own] for tensor in inputs], signal[own])
-        for whole, part in zip(together, by_itself, strict=True):
+        for whole, part in zip(together, computed(own, torch.empty_like(start[own])), strict=True):
             assert torch.equal(whole[own], part)
+    if gaps:
+        apart = torch.zeros(trials, rows * fan_out + 1, dtype=kind)[:, : rows * fan_out].view(trials, rows, fan_out)
+        product_into(apart, left, right)
+        assert torch.equal(apart, together[2])
 
 
 ELEMENTWISE = {
@@ -172,6 +196,20 @@ def test_aligned_gives_every_trial_what_it_gets_alone(name: str, trials: int, ro
         by_itself = forward_and_backward(lambda t: aligned(function, t), [z[own]], signal[own])
         for whole, part in zip(together, by_itself, strict=True):
             assert torch.equal(whole[own], part)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@settings(deadline=None, max_examples=15)
+@given(trials=few, rows=sizes, units=sizes, in_place=st.booleans(), seed=st.integers(0, 99))
+def test_aligned_into_writes_what_aligned_returns(
+    name: str, trials: int, rows: int, units: int, in_place: bool, seed: int
+) -> None:
+    function = ELEMENTWISE[name]
+    z = 3 * torch.randn(trials, rows, units, generator=torch.Generator().manual_seed(seed))
+    expected = aligned(function, z)
+    out = z if in_place else torch.empty_like(z)
+    aligned_into(lambda z, out: out.copy_(function(z)), out, z)
+    assert torch.equal(out, expected)
 
 
 @pytest.mark.parametrize("layout", ["transposed", "sliced", "expanded"])

@@ -56,13 +56,16 @@ def test_segments_hold_all_parameters_of_their_trials_and_no_others(layout: Layo
     flat = torch.zeros(layout.size)
     numbers = {group: number for number, group in enumerate("abc", start=1)}
     segments = layout.segments(groups)
-    assert set(segments) == set(groups)
-    for group, pieces in segments.items():
-        for start, stop in pieces:
-            assert start % ALIGNMENT == stop % ALIGNMENT == 0
-            assert (flat[start:stop] == 0).all(), "segments overlap"
-            flat[start:stop] = numbers[group]
-        assert all(stop < start for (_, stop), (start, _) in pairwise(pieces)), "not joined"
+    assert len(segments) == len(layout.blocks)
+    for block, of_layer in zip(layout.blocks, segments, strict=True):
+        assert set(of_layer) == set(groups[: block.trials])
+        for group, pieces in of_layer.items():
+            for start, stop in pieces:
+                assert start % ALIGNMENT == stop % ALIGNMENT == 0
+                assert block.start <= start < stop <= block.stop
+                assert (flat[start:stop] == 0).all(), "segments overlap"
+                flat[start:stop] = numbers[group]
+            assert all(stop < start for (_, stop), (start, _) in pairwise(pieces)), "not joined"
     assert (flat != 0).all()
     for layer in layout.views(flat):
         for tensor in layer.tensors():
@@ -104,14 +107,3 @@ def test_initial_parameters_are_the_plain_networks(family: str, norm: str) -> No
             assert norm == "none" or (layer.gain[index] == 1).all()
             assert norm == "none" or (layer.shift[index] == 0).all()
         assert layout.parameters(index) == sum(parameter.numel() for parameter in network.parameters())
-
-
-def test_updates_of_the_buffer_show_in_the_leaves() -> None:
-    layout = Layout(Shape("mlp", (1, 1), 2, 3, 1, "none", False), (2, 1))
-    flat = torch.zeros(layout.size)
-    leaves = [layer.leaves() for layer in layout.views(flat)]
-    flat += 3.0
-    for leaf in leaves:
-        for tensor in leaf.tensors():
-            assert tensor.requires_grad
-            assert (tensor == 3.0).all()

@@ -66,7 +66,7 @@ class ModuleStack:
         return found
 
     def segments(self, groups: Sequence[Group]) -> list[dict[Group, list[tuple[int, int]]]]:
-        """Where the parameters of each group of trials lie in the flat buffer; all of them as if they were one layer."""
+        """Where the parameters of each group of trials lie in the flat buffer, as if all of them were one layer."""
         pieces: dict[Group, list[tuple[int, int]]] = {}
         start = 0
         for group, run in groupby(groups):
