@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,11 +110,17 @@ def steps_table(histories: Sequence[TrialHistory]) -> pa.Table:
         "trial_id": _repeated([history.trial_id for history in histories], counts),
         "step": [step for history in histories for step in history.steps],
     }
+    spans = _spans(histories, counts)
     for name in STEPS:
         if name not in columns:
-            values = [history.step_values.get(name, np.full(len(history.steps), np.nan)) for history in histories]
-            null = _joined([_not_logged(name, history) for history in histories]).astype(bool)
-            columns[name] = pa.array(_joined(values), pa.float64(), mask=null, from_pandas=False)
+            values, null = np.full(sum(counts), np.nan), np.zeros(sum(counts), bool)
+            for history, span in spans:
+                if name in history.step_values:
+                    values[span] = history.step_values[name]
+                    null[span] = history.not_logged.get(name, False)
+                else:
+                    null[span] = True
+            columns[name] = pa.array(values, pa.float64(), mask=null, from_pandas=False)
     return pa.table([columns[name] for name in STEPS], schema=schema("steps"))
 
 
@@ -126,11 +133,14 @@ def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
         for history in histories
         for place, info in enumerate(history.layers, 1)
     ]
-    first = np.cumsum([0, *(len(history.layers) for history in histories)])
-    spans = zip(histories, first[:-1], first[1:], strict=True)
     # Each record of a history goes through all of its layers.
-    layer = _joined([np.tile(np.arange(start, end), len(history.steps)) for history, start, end in spans]).astype(int)
-    step = _joined([np.repeat(np.array(history.steps, np.int64), len(history.layers)) for history in histories])
+    layer, step = np.empty(sum(rows), np.int64), np.empty(sum(rows), np.int64)
+    spans, first = _spans(histories, rows), 0
+    for history, span in spans:
+        shape = (len(history.steps), len(history.layers))
+        layer[span].reshape(shape)[:] = np.arange(first, first + shape[1])
+        step[span].reshape(shape)[:] = np.array(history.steps, np.int64)[:, None]
+        first += shape[1]
     columns: dict[str, Any] = {
         "trial_id": _repeated([history.trial_id for history in histories], rows),
         "step": step,
@@ -144,8 +154,7 @@ def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
     statistics = [name for name in LAYERS if name not in columns]
     values = {name: _joined([history.values_of(name).ravel() for history in histories]) for name in statistics}
     for name in statistics:
-        null = _joined([history.meaningless_in(name).ravel() for history in histories]).astype(bool)
-        null |= _undefined(name, values, without_update)
+        null = _meaningless(name, spans, sum(rows)) | _undefined(name, values, without_update)
         columns[name] = pa.array(values[name], pa.float64(), mask=null, from_pandas=False).cast(LAYERS[name])
     return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
 
@@ -177,26 +186,37 @@ def _profile(history: TrialHistory) -> list[int]:
 
 def _last_record(history: TrialHistory) -> tuple[float | None, float | None, bool]:
     """Dead and saturated share of hidden units at the last record, and whether a hidden layer is entirely dead."""
-    if not history.steps:
-        return None, None, False
-    units = np.array([info.units or 0 for info in history.layers])
-    layers = np.array([info.kind == LAYER for info in history.layers], bool)
-
-    def known(name: str) -> Any:
-        return layers & (units > 0) & ~history.meaningless_in(name)[-1]
-
-    dead, saturated = (history.values_of(name)[-1] for name in ("dead_units", "saturated_fraction"))
-    with_dead, with_saturated = known("dead_units"), known("saturated_fraction")
-    dead_fraction = float(dead[with_dead].sum() / units[with_dead].sum()) if with_dead.any() else None
-    weights = units[with_saturated]
+    dead, saturated = _last_of_units("dead_units", history), _last_of_units("saturated_fraction", history)
+    dead_fraction = sum(count for _, count in dead) / sum(units for units, _ in dead) if dead else None
     saturated_fraction = (
-        float((saturated[with_saturated] * weights).sum() / weights.sum()) if with_saturated.any() else None
+        sum(share * units for units, share in saturated) / sum(units for units, _ in saturated) if saturated else None
     )
-    return dead_fraction, saturated_fraction, bool((dead[with_dead] == units[with_dead]).any())
+    return dead_fraction, saturated_fraction, any(count == units for units, count in dead)
 
 
-def _not_logged(name: str, history: TrialHistory) -> Any:
-    return np.full(len(history.steps), name not in history.step_values) | history.not_logged.get(name, False)
+def _last_of_units(name: str, history: TrialHistory) -> list[tuple[int, float]]:
+    """The units of each layer that has some and for which a statistic of units has a meaning, and its last value."""
+    if not history.steps:
+        return []
+    last = zip(history.layers, history.values_of(name)[-1].tolist(), history.meaningless_in(name)[-1], strict=True)
+    return [(info.units, value) for info, value, lacks in last if info.kind == LAYER and info.units and not lacks]
+
+
+def _spans(histories: Sequence[TrialHistory], counts: Sequence[int]) -> list[tuple[TrialHistory, slice]]:
+    """Where the rows of each history stand, so many of each."""
+    ends = list(itertools.accumulate(counts))
+    return [(history, slice(end - n, end)) for history, end, n in zip(histories, ends, counts, strict=True)]
+
+
+def _meaningless(name: str, spans: Sequence[tuple[TrialHistory, slice]], rows: int) -> Any:
+    """In which rows of the layers table a statistic has no meaning, [row]."""
+    found = np.zeros(rows, bool)
+    for history, span in spans:
+        if name not in history.layer_values:
+            found[span] = True
+        elif name in history.meaningless:
+            found[span].reshape(len(history.steps), len(history.layers))[:] = history.meaningless[name]
+    return found
 
 
 def _undefined(name: str, values: Mapping[str, Any], without_update: Any) -> Any:

@@ -35,7 +35,7 @@ TRIALS = 1024
 LARGEST, ELEMENTS = 32, 4096
 """Trials of a stack in JAX, at most; and trials times width."""
 
-FORMS = tuple(
+FORMS: tuple[dict[str, Any], ...] = tuple(
     {"layers": layers, "trials": trials, "stack": stack}
     for layers, trials, stacks in (
         ("unrolled", "vmap", (4, 8, 16, 32)),
@@ -130,15 +130,15 @@ class _Jax:
 @contextmanager
 def _jax(python: Path) -> Iterator[_Jax]:
     program = Path(__file__).with_name("jax_training.py")
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([str(python), str(program)], text=True, env=environment() | ONE_THREAD, **pipes) as process:
+    command, pipe = [str(python), str(program)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment() | ONE_THREAD) as process:
         yield _Jax(process)
         if process.stdin is not None:
             process.stdin.close()
 
 
 def _forms(width: int, quick: bool) -> list[dict[str, Any]]:
-    fitting = [form for form in FORMS if int(form["stack"]) * width <= ELEMENTS]
+    fitting = [form for form in FORMS if form["stack"] * width <= ELEMENTS]
     return fitting[:2] if quick else fitting
 
 

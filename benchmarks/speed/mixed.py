@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from benchmarks.speed.cases import Case
 from benchmarks.speed.report import Report, Wanted, spread
-from benchmarks.speed.whole import pair, start_ups
+from benchmarks.speed.whole import WholeRuns
 
 ROUNDS = 3
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "gelu")
@@ -23,19 +23,19 @@ def measure(wanted: Wanted) -> list[Report]:
     grid = (("model.depth", depths), ("model.width", widths), ("model.activation", ACTIVATIONS))
     case = Case(seeds, steps=steps, grid=grid)
     count = len(case.plain())
-    start_ups(case, "cpu")
-    pairs = []
+    runs = WholeRuns({case: count})
     for number in range(wanted.count(ROUNDS)):
         wanted.told(f"mixed sweep, round {number + 1}")
-        pairs.append(pair(case, count, start_ups(case, "cpu")))
-    walls = [
-        f"{statistics.median(used.wall for used in side):.1f}"
-        for side in ([one.plain.run for one in pairs], [one.gradlab.run for one in pairs])
-    ]
-    starts = [
-        f"{statistics.median(used.wall for used in side):.1f}"
-        for side in ([one.plain.start for one in pairs], [one.gradlab.start for one in pairs])
-    ]
+        runs.start()
+        runs.run(case)
+    pairs = runs.pairs(case)
+    walls, starts = (
+        [
+            f"{statistics.median(getattr(side, run).wall for side in sides):.1f}"
+            for sides in ([one.plain for one in pairs], [one.gradlab for one in pairs])
+        ]
+        for run in ("run", "start")
+    )
     rows = [
         ["end to end", *walls, *spread([one.end_to_end() for one in pairs]), GOALS[0]],
         ["start-up", *starts, "", "", "", ""],

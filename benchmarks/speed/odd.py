@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from benchmarks.speed.beside import Both, measure_both, warm_up
 from benchmarks.speed.cases import Case, digits
 from benchmarks.speed.report import Report, Wanted, micro, spread
-from benchmarks.speed.whole import Pair, pair, start_ups
+from benchmarks.speed.whole import Pair, WholeRuns
 
 ROUNDS = 3
 TRIALS, WIDTHS, DEPTHS, BATCHES = (1, 3, 20), (8, 64, 512), (1, 10, 50), (1, 16, 512)
@@ -70,13 +70,13 @@ def _row(case: Case, rounds: Sequence[Both]) -> list[str]:
 
 def _whole(wanted: Wanted) -> Report:
     cases = [replace(case, steps=case.steps // 10) for case in WHOLE[1:2]] if wanted.quick else WHOLE
-    found: dict[Case, list[Pair]] = {case: [] for case in cases}
-    start_ups(cases[0], "cpu")
+    runs = WholeRuns({case: case.trials for case in cases})
     for number in range(wanted.count(ROUNDS)):
         wanted.told(f"whole runs of few trials, round {number + 1}")
-        starts = start_ups(cases[0], "cpu")
+        runs.start()
         for case in cases:
-            found[case].append(pair(case, case.trials, starts))
+            runs.run(case)
+    found = {case: runs.pairs(case) for case in cases}
     note = "`gradlab run --workers 2` and two processes of the plain loop, by the wall's clock, start-up apart."
     headers = ("trials", "width", "steps", "plain s", "gradlab s", "ratio", "lowest", "highest")
     measured = [{"case": asdict(case), "rounds": [asdict(one) for one in pairs]} for case, pairs in found.items()]

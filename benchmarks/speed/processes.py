@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,14 @@ class Used:
     processor: float
     wall: float
     memory: int
+
+
+def typical(runs: Sequence[Used]) -> Used:
+    """The medians of several runs."""
+    processor, wall, memory = (
+        statistics.median(getattr(used, name) for used in runs) for name in ("processor", "wall", "memory")
+    )
+    return Used(processor, wall, int(memory))
 
 
 def environment() -> dict[str, str]:

@@ -6,12 +6,13 @@ import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.speed.cases import Case
-from benchmarks.speed.processes import GRADLAB, Used, run_together
-from benchmarks.speed.report import Report, Wanted, spread
+from benchmarks.speed.processes import GRADLAB, Used, run_together, typical
+from benchmarks.speed.report import Report, Wanted, spread, times
 
 ROUNDS = 15
 EMPTY = """
@@ -29,7 +30,7 @@ def nothing() -> None:
 app()
 """
 HELP, RUN = "gradlab --help", "gradlab run, one trial, one step"
-AGAINST = {
+AGAINST: dict[str, tuple[str, float | None]] = {
     "an empty command of typer and rich": (HELP, 1.3),
     "its --help": (HELP, None),
     "import torch, pandas": (RUN, 1.5),
@@ -58,7 +59,7 @@ def measure(wanted: Wanted) -> list[Report]:
             wanted.told(f"start-up, round {number + 1}")
             for name, command in commands.items():
                 found[name].append(run_together([command]))
-    rows = [_row(name, *AGAINST.get(name, (None, None)), found) for name in commands]
+    rows = [_row(name, found) for name in commands]
     note = "Whole processes, byte code compiled before; medians; the ratio is the command's time over that of this row."
     headers = (
         "command",
@@ -75,13 +76,13 @@ def measure(wanted: Wanted) -> list[Report]:
     return [Report("Start-up", note, headers, rows, measured)]
 
 
-def _row(name: str, command: str | None, goal: float | None, found: dict[str, list[Used]]) -> list[str]:
-    seconds = [
-        f"{statistics.median(getattr(used, clock) for used in found[name]):.3f}" for clock in ("wall", "processor")
-    ]
-    if command is None:
+def _row(name: str, found: Mapping[str, Sequence[Used]]) -> list[str]:
+    own = typical(found[name])
+    seconds = [f"{own.wall:.3f}", f"{own.processor:.3f}"]
+    if name not in AGAINST:
         return [name, *seconds, "", "", "", "", "", ""]
+    command, goal = AGAINST[name]
     pairs = list(zip(found[command], found[name], strict=True))
     processor = statistics.median(used.processor / least.processor for used, least in pairs)
     ratios = spread([used.wall / least.wall for used, least in pairs])
-    return [name, *seconds, command, *ratios, f"{processor:.2f}x", f"{goal}x" if goal else ""]
+    return [name, *seconds, command, *ratios, times(processor), f"{goal}x" if goal else ""]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.speed.cases import Case
-from benchmarks.speed.processes import Used, gradlab_run, plain_loops
+from benchmarks.speed.processes import Used, gradlab_run, plain_loops, typical
 from benchmarks.speed.report import Report, Wanted, micro, spread, times
 
 ROUNDS = 3
@@ -61,83 +61,86 @@ class Pair:
         return self.plain.run.wall / self.gradlab.run.wall
 
 
-def start_ups(case: Case, device: str) -> tuple[Used, Used]:
-    """What both sides take for one step of two trials: plain loop, gradlab."""
-    least = replace(case, trials=2, steps=1, grid=())
-    return plain_loops(least.plain(), device=device), gradlab_run(least.config(), device=device)
+class WholeRuns:
+    """Whole runs of some cases on both sides in turn, and of next to no training.
 
+    Args:
+        looped: how many of a case's trials the plain loop trains, the first ones.
+    """
 
-def pair(case: Case, looped: int, starts: tuple[Used, Used], device: str = "cpu") -> Pair:
-    """One whole run on either side; the plain loop trains the first `looped` trials."""
-    trials = case.plain()
-    plain = plain_loops(trials[:looped], device=device)
-    gradlab = gradlab_run(case.config(), device=device)
-    return Pair(
-        Side(plain, starts[0], min(looped, len(trials)), case.steps), Side(gradlab, starts[1], len(trials), case.steps)
-    )
+    def __init__(self, looped: Mapping[Case, int], device: str = "cpu") -> None:
+        self.looped, self.device = looped, device
+        first = next(iter(looped))
+        self.least = replace(first, trials=2, steps=1, grid=())
+        self.runs: dict[Case, list[tuple[Used, Used]]] = {case: [] for case in looped}
+        self.starts: list[tuple[Used, Used]] = []
+        self._both(self.least, 2)
+
+    def start(self) -> None:
+        """Run both sides for one step of two trials."""
+        self.starts.append(self._both(self.least, 2))
+
+    def run(self, case: Case) -> None:
+        """Run both sides."""
+        self.runs[case].append(self._both(case, self.looped[case]))
+
+    def _both(self, case: Case, looped: int) -> tuple[Used, Used]:
+        plain = plain_loops(case.plain()[:looped], device=self.device)
+        return plain, gradlab_run(case.config(), device=self.device)
+
+    def pairs(self, case: Case) -> list[Pair]:
+        """What was measured of a case; start-up is the median of all rounds."""
+        plain_start, gradlab_start = (typical(side) for side in zip(*self.starts, strict=True))
+        trials = len(case.plain())
+        return [
+            Pair(
+                Side(plain, plain_start, self.looped[case], case.steps),
+                Side(gradlab, gradlab_start, trials, case.steps),
+            )
+            for plain, gradlab in self.runs[case]
+        ]
 
 
 def measure(wanted: Wanted) -> list[Report]:
     """Every width, optimizer and recording in every round."""
     trials = QUICK if wanted.quick else TRIALS
-    cases = {
-        (width, optimizer, every): Case(count, width, optimizer=optimizer, every=every, steps=steps)
+    cases = [
+        Case(count, width, optimizer=optimizer, every=every, steps=steps)
         for width, count in trials.items()
         for optimizer in (OPTIMIZERS[:1] if wanted.quick else OPTIMIZERS)
         for every, steps in STEPS.items()
-    }
-    found: dict[tuple[int, str, int], list[Pair]] = {key: [] for key in cases}
-    start_ups(next(iter(cases.values())), wanted.device)
+    ]
+    runs = WholeRuns({case: LOOPED[case.width] for case in cases}, wanted.device)
     for number in range(wanted.count(ROUNDS)):
-        starts = start_ups(next(iter(cases.values())), wanted.device)
-        for (width, optimizer, every), case in cases.items():
-            wanted.told(f"whole runs, round {number + 1}: width {width}, {optimizer}, every: {every}")
-            found[width, optimizer, every].append(pair(case, LOOPED[width], starts, wanted.device))
-    return [_report(found, trials)]
+        runs.start()
+        for case in cases:
+            wanted.told(f"whole runs, round {number + 1}: width {case.width}, {case.optimizer}, every: {case.every}")
+            runs.run(case)
+    return [_report({case: runs.pairs(case) for case in cases})]
 
 
-def _report(found: Mapping[tuple[int, str, int], list[Pair]], trials: Mapping[int, int]) -> Report:
-    rows = []
-    for (width, optimizer, every), pairs in found.items():
-        rows.append(
-            [
-                str(width),
-                optimizer,
-                str(every),
-                str(trials[width]),
-                *(micro(statistics.median(side.wall() for side in sides)) for sides in _sides(pairs)),
-                *spread([one.ratio() for one in pairs]),
-                times(statistics.median(one.processor_ratio() for one in pairs)),
-                f"{GOALS[width]}x",
-            ]
-        )
-    plain, gradlab = _sides([one for pairs in found.values() for one in pairs])
-    starts = [f"{statistics.median(side.start.wall for side in sides):.2f} s" for sides in (plain, gradlab)]
-    return Report(
-        "Whole runs",
-        "`gradlab run --workers 2` against two processes of the plain loop, depth 10, batch 64, relu, probe 512, all "
-        f"columns. Time per trial and step on both cores together, by the wall's clock, start-up ({starts[0]} plain, "
-        f"{starts[1]} gradlab) taken off on both sides; steps: {STEPS[10]}, with every: 1 {STEPS[1]}.",
-        (
-            "width",
-            "optimizer",
-            "every",
-            "trials",
-            "plain us",
-            "gradlab us",
-            "ratio",
-            "lowest",
-            "highest",
-            "processor time",
-            "goal",
-        ),
-        rows,
+def _report(found: Mapping[Case, Sequence[Pair]]) -> Report:
+    rows = [
         [
-            {"width": width, "optimizer": optimizer, "every": every, "rounds": [asdict(one) for one in pairs]}
-            for (width, optimizer, every), pairs in found.items()
-        ],
+            str(case.width),
+            case.optimizer,
+            str(case.every),
+            str(case.trials),
+            micro(statistics.median(one.plain.wall() for one in pairs)),
+            micro(statistics.median(one.gradlab.wall() for one in pairs)),
+            *spread([one.ratio() for one in pairs]),
+            times(statistics.median(one.processor_ratio() for one in pairs)),
+            f"{GOALS[case.width]}x",
+        ]
+        for case, pairs in found.items()
+    ]
+    some = next(iter(found.values()))[0]
+    plain, gradlab = (f"{side.start.wall:.2f} s" for side in (some.plain, some.gradlab))
+    note = (
+        "`gradlab run --workers 2` against two processes of the plain loop, depth 10, batch 64, relu, probe 512, all "
+        f"columns. Time per trial and step on both cores together, by the wall's clock, start-up ({plain} plain, "
+        f"{gradlab} gradlab) taken off on both sides. {STEPS[10]} steps, {STEPS[1]} with every: 1."
     )
-
-
-def _sides(pairs: list[Pair]) -> tuple[list[Side], list[Side]]:
-    return [one.plain for one in pairs], [one.gradlab for one in pairs]
+    headers = ("width", "optimizer", "every", "trials", "plain us", "gradlab us", "ratio", "lowest", "highest")
+    measured = [{"case": asdict(case), "rounds": [asdict(one) for one in pairs]} for case, pairs in found.items()]
+    return Report("Whole runs", note, (*headers, "processor time", "goal"), rows, measured)

@@ -61,7 +61,7 @@ def load_config(config: Path, overrides: Sequence[str] | None, quiet: bool) -> L
 
 def print_json(value: Any) -> None:
     """A value as JSON on stdout."""
-    from gradlab.report.plain import to_json
+    from gradlab.report.as_json import to_json
 
     typer.echo(to_json(value))
 

@@ -53,8 +53,7 @@ def run(
     if engine is Engine.ray:
         raise UsageError("--engine ray: this version of gradlab trains on the local engine only")
     if dry_run:
-        from gradlab.report.plain import trials_json
-        from gradlab.report.trials import print_trials
+        from gradlab.report.trials import print_trials, trials_json
 
         if json:
             print_json(trials_json(loaded.trials))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gradlab.analysis.compare import Comparison
-from gradlab.analysis.estimates import GeometricMean
 from gradlab.analysis.group import Group, Profile
 from gradlab.analysis.layerwise import LayerEstimates, LayerTable
 from gradlab.analysis.summary import Summary
-from gradlab.config.sweep import Trial
+from gradlab.report.as_json import plain
 from gradlab.store.rundir import RunDirectory
 
 
@@ -82,12 +79,6 @@ def _layers(layers: LayerEstimates, place: int) -> list[dict[str, Any]]:
     ]
 
 
-def trials_json(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The trials of a sweep: `count`, and `trials` with their id, seed and factor columns."""
-    rows = [plain({"trial_id": trial.trial_id, "seed": trial.seed, **trial.factors()}) for trial in trials]
-    return {"count": len(rows), "trials": rows}
-
-
 def show_json(run: RunDirectory, tables: Sequence[LayerTable]) -> dict[str, Any]:
     """A run layer by layer: `run`, `path`, `info`, and `groups` with their `trials`, `layers` and `time_steps`."""
     groups = [
@@ -101,27 +92,6 @@ def show_json(run: RunDirectory, tables: Sequence[LayerTable]) -> dict[str, Any]
         for table in tables
     ]
     return {"run": run.name, "path": str(run.path), "info": plain(run.read_info()), "groups": groups}
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: NaN is null, an infinity is the string `inf` or `-inf`."""
-    if isinstance(value, GeometricMean):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return plain({"value": value.value, "low": value.low, "high": value.high, **fields})
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float):
-        return None if math.isnan(value) else value if math.isfinite(value) else "inf" if value > 0 else "-inf"
-    return value
-
-
-def to_json(value: Any) -> str:
-    """JSON text that every reader accepts."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, default=str)
 
 
 def _group(group: Group) -> dict[str, Any]:

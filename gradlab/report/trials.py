@@ -9,11 +9,18 @@ from rich.console import Console
 
 from gradlab.analysis.telling import telling
 from gradlab.config.sweep import Trial
+from gradlab.report.as_json import plain
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.naming import settings_line
 from gradlab.report.numbers import count_of, setting
 
 _SHOWN_AT_EACH_END = 20
+
+
+def trials_json(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The trials of a sweep: `count`, and `trials` with their id, seed and factor columns."""
+    rows = [plain({"trial_id": trial.trial_id, "seed": trial.seed, **trial.factors()}) for trial in trials]
+    return {"count": len(rows), "trials": rows}
 
 
 def print_trials(console: Console, trials: Sequence[Trial], see: str = "--json") -> None:

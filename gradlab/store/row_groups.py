@@ -72,7 +72,9 @@ def write_by_step(table: pa.Table, stream: Any) -> None:
     row group, as it does for every column, and readers of any kind skip by them.
     """
     table = table.take(pa.array(np.argsort(table["step"].to_numpy(), kind="stable")))
-    with pq.ParquetWriter(stream, table.schema, compression="zstd") as writer:
+    # Measured numbers hardly repeat: a dictionary of them costs as much as the rest, and space.
+    repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
+    with pq.ParquetWriter(stream, table.schema, compression="zstd", use_dictionary=repeating) as writer:
         if not table.num_rows:
             writer.write_table(table)
         for start, end in itertools.pairwise(_edges(table["step"].to_numpy())):

@@ -10,10 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from gradlab.analysis.compare import Question, compare_runs
+from gradlab.report.as_json import to_json
 from gradlab.report.compare import print_comparison
 from gradlab.report.console import MOST_ROWS
 from gradlab.report.flat import comparison_csv, comparison_markdown
-from gradlab.report.plain import comparison_json, to_json
+from gradlab.report.plain import comparison_json
 from gradlab.store.finding import find_runs
 from tests.store.synthetic import FakeTrial, make_run
 

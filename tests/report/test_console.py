@@ -16,12 +16,13 @@ from gradlab.analysis.layerwise import find_trial, layer_tables
 from gradlab.analysis.summary import summarise_runs
 from gradlab.config.schema import Experiment
 from gradlab.config.sweep import expand
+from gradlab.report.as_json import plain, to_json
 from gradlab.report.compare import print_comparison
 from gradlab.report.console import print_summary
 from gradlab.report.layout import Column, print_columns, say
-from gradlab.report.plain import comparison_json, plain, show_json, summary_json, to_json, trials_json
+from gradlab.report.plain import comparison_json, show_json, summary_json
 from gradlab.report.show import print_run
-from gradlab.report.trials import print_trials
+from gradlab.report.trials import print_trials, trials_json
 from gradlab.store.finding import find_runs
 from gradlab.store.reading import read_trials
 from tests.store.synthetic import FakeTrial, make_run

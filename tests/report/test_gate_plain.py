@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from gradlab.report.as_json import to_json
 from gradlab.report.gate.plain import outcome_json, update_json
-from gradlab.report.plain import to_json
 from tests.report.outcomes import everything, measurement, network, passing, regressed
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def main() -> None:
     file, out, *device = sys.argv[1:]
     trials = [Trial(**fields) for fields in json.loads(Path(file).read_text())]
     data = load_digits().to(torch.device(*device or ("cpu",)))
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for index, trial in enumerate(trials):
         history = train(trial, data)
         arrays[f"steps_{index}"] = history.step_values.numpy()

@@ -115,5 +115,11 @@ def build(trial: Trial, features: int, classes: int) -> nn.Sequential:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     module = NONLINEARITIES[trial.activation].module
-    hidden = [part for layer in layers[:-1] for part in (layer, module())]
-    return nn.Sequential(*hidden, *([MeanOverPositions()] if convolutional else []), layers[-1])
+    hidden: list[nn.Module] = [part for layer in layers[:-1] for part in (layer, module())]
+    if convolutional:
+        hidden.append(MeanOverPositions())
+    network = nn.Sequential(*hidden, layers[-1])
+    if convolutional:
+        # With channels last, convolutions take two thirds of the time where no gradient is needed.
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
