@@ -59,7 +59,7 @@ def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor)
 
 
 def affine_into(out: Tensor, bias: Tensor, rows: Tensor, weight: Tensor) -> None:
-    """out = bias + rows @ weight for every trial, like `product_into`: biases [trial, 1, column]; `out` is contiguous."""
+    """out = bias + rows @ weight for every trial, like `product_into`; bias [trial, 1, column], `out` contiguous."""
     if _is_degenerate(rows, weight):
         bias, rows, weight = (torch.cat([tensor, tensor]) for tensor in (bias, rows, weight))
         out.copy_(torch.baddbmm(bias, rows, weight)[:1])

@@ -94,8 +94,10 @@ class Confidence:
                     zero &= used.repeat(1, zero.shape[1] // used.shape[1])
                 self._lost[start:stop] |= zero.any(1)
 
-    def doubtful(self, norms: GradientNorms, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str) -> Tensor:
-        """Which trials' norms may be wrong by more than `TOLERANCE`, flags [trial].
+    def doubtful(
+        self, norms: GradientNorms, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str
+    ) -> tuple[Tensor, Tensor]:
+        """Which trials' gradients may be wrong by more than `TOLERANCE`, and which trials' units; flags [trial] each.
 
         Args:
             norms: those of the backward pass.
@@ -115,21 +117,23 @@ class Confidence:
         usual[:-1] &= is_usual(z)
         near = self._nearest.double() < KINK_MARGIN * forward * self._input_rms()
         sound = (right & usual | ~present).all(0) & ~near.any(0)
-        return ~sound | faint | self._lost | self._each(lambda activation: activation.kernel.kinks is None)
+        unknown = self._each(lambda activation: activation.kernel.kinks is None)
+        return ~sound | faint | self._lost | unknown, ~(forward < TOLERANCE).all(0) | unknown
 
     def _slope_errors(self, delta: Tensor) -> Tensor:
         """How wrong float32's derivatives make each layer's signal, relative, [layer, trial]."""
         arriving = self._signal.double()
         steepest = self._each(lambda activation: activation.sup_derivative)
-        return torch.where(arriving > 0, ROUNDING * steepest * arriving / delta, 0.0)
+        errors: Tensor = ROUNDING * steepest * arriving / delta
+        return errors.where(arriving > 0, 0.0)
 
     def _input_rms(self) -> Tensor:
         """The size of phi's inputs, by which their distance from a kink is judged, [layer, trial]."""
         shape = self._layout.shape
         if shape.norm == "none":
-            return self._z.double() / math.sqrt(self._rows * shape.width)
+            return torch.div(self._z.double(), math.sqrt(self._rows * shape.width))
         # What is taken out as a mean has been rounded, too.
-        return 4 * self._u.double() / math.sqrt(self._rows * shape.width)
+        return torch.div(4 * self._u.double(), math.sqrt(self._rows * shape.width))
 
     def _cancellation(self, x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """How much smaller a layer's gradient is than a sum of as many terms with random signs, 1 at least."""

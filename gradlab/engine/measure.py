@@ -130,7 +130,7 @@ def measure_gradients(
 
 
 def _rescale(signal: Tensor) -> Tensor:
-    """Bring each trial's signal [trial, row, unit] near 1, in place; what it was divided by, as powers of two, [trial]."""
+    """Bring each trial's signal [trial, row, unit] near 1, in place; the power of two that divided it, [trial]."""
     largest = torch.linalg.vector_norm(signal, ord=math.inf, dim=(1, 2))
     usable = torch.isfinite(largest) & (largest > 0)
     exponent = torch.where(usable, torch.frexp(largest).exponent, 0).long()

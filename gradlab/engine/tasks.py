@@ -145,7 +145,7 @@ def example_losses(kind: str, output: Tensor, target: Tensor) -> Tensor:
 
 
 def training_signal(kind: str, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The trials' losses, [trial], and their derivative by the outputs, [trial, example, output], as autograd has it."""
+    """The trials' losses, [trial], and their derivative by the outputs, [trial, example, output], as autograd's."""
     examples = output.shape[1]
     if kind == "multiclass":
         signal = torch.log_softmax(output, -1)

@@ -168,8 +168,8 @@ class _Training:
             self._finish(newly)
         wanted = torch.zeros(len(self.trials), dtype=torch.bool, device=self.device)
         wanted[list(recorded)] = True
-        of_gradients, grad_norm, doubtful = self._gradients(wanted, stack, batch, confidence)
-        of_units = self.probe.measure(stack, wanted, doubtful)
+        of_gradients, grad_norm, unsure = self._gradients(wanted, stack, batch, confidence)
+        of_units = self.probe.measure(stack, wanted, unsure)
         self.before.copy_(self.flat)
         self.optimizer.step()
         of_weights = measure_weights(self.layout, self.before, self.flat)
@@ -186,7 +186,7 @@ class _Training:
     def _gradients(
         self, wanted: Tensor, stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
     ) -> tuple[Statistics, Tensor, Tensor]:
-        """Take the signal back; the statistics of gradients, the whole gradient's norm, and which trials need float64."""
+        """Take the signal back; statistics of gradients, the norm of all, and which trials' units need float64."""
         norms = GradientNorms(self.layout, batch.x.shape[1], self.flat)
 
         def done(layer: int, delta: Tensor) -> None:
@@ -197,16 +197,16 @@ class _Training:
         arriving = None if confidence is None else confidence.arriving
         self.passes.backward(batch.signal, done, arriving)
         found, grad_norm = norms.statistics()
-        doubtful = wanted.clone()
+        doubtful = units = wanted
         if confidence is not None:
-            doubtful &= confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
-        again = torch.nonzero(doubtful).flatten().tolist()
+            doubtful, units = confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
+        again = torch.nonzero(doubtful & wanted).flatten().tolist()
         if again:
             seen = [layer.of([trial for trial in again if trial < len(layer.weight)]) for layer in self.gradients]
             exact, exact_norm = measure_gradients(stack.of(again), batch.x[again], batch.y[again], seen)
             replace_trials(found, exact, again)
             grad_norm[again] = exact_norm
-        return found, grad_norm, doubtful
+        return found, grad_norm, units
 
     def _finish(self, trials: Sequence[int]) -> None:
         """Note the final losses and metric of `trials`."""
