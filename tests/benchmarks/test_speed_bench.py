@@ -65,6 +65,7 @@ def test_exponents_are_the_powers_of_growth() -> None:
     counts = (50, 200, 800)
     assert exponent(counts, [3.0 * count**1.05 for count in counts]) == "1.05"
     assert exponent(counts[:1], [1.0]) == ""
+    assert exponent(counts, [-0.1, 1.0, 4.0]) == ""
 
 
 def test_a_case_means_the_same_to_both_sides() -> None:

@@ -96,27 +96,46 @@ def steepest(choice: Choice) -> float:
 
 
 class _ChainRule(torch.autograd.Function):
-    """phi forward, `derivative` backward."""
+    """phi forward, `derivative` backward, each times a factor near 1."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, phi: nn.Module, choice: Choice) -> Tensor:
+    def forward(ctx: Any, z: Tensor, exact: Exact) -> Tensor:
         ctx.save_for_backward(z)
-        ctx.choice = choice
-        return phi(z).clone()
+        ctx.exact = exact
+        return exact.rounded(exact.phi(z).clone())
 
     @staticmethod
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         (z,) = ctx.saved_tensors
-        return signal * derivative(ctx.choice, z), None, None
+        return signal * ctx.exact.slope(z), None
 
 
 class Exact(nn.Module):
-    """phi whose backward pass is `derivative`: what stands in for torch's module in a float64 reference."""
+    """phi whose backward pass is `derivative`: what stands in for torch's module in a float64 reference.
 
-    def __init__(self, choice: Choice) -> None:
+    With `rounding` every value is changed by at most two units of its last float64 digit, at random, as another order
+    of operations might change it: what then comes out differently is not known.
+    """
+
+    def __init__(self, choice: Choice, rounding: torch.Generator | None = None) -> None:
         super().__init__()
         self.choice = choice
         self.phi = module(choice)
+        self.rounding = rounding
 
     def forward(self, z: Tensor) -> Tensor:
-        return _ChainRule.apply(z, self.phi, self.choice)  # type: ignore[no-any-return,no-untyped-call]
+        return _ChainRule.apply(z, self)  # type: ignore[no-any-return,no-untyped-call]
+
+    def slope(self, z: Tensor) -> Tensor:
+        """phi'(z)."""
+        return self.rounded(derivative(self.choice, z))
+
+    def rounded(self, values: Tensor) -> Tensor:
+        """The values as they are, or as another program might have rounded them."""
+        return values if self.rounding is None else nudged(values, 2.0**-52, self.rounding)
+
+
+def nudged(values: Tensor, digit: float, generator: torch.Generator) -> Tensor:
+    """The values, each changed by at most two relative units of `digit`; 0 stays 0."""
+    change = torch.randint(-2, 3, values.shape, generator=generator)
+    return values * (1 + digit * change.to(values.dtype))

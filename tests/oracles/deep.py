@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tests.oracles import activations
 from tests.oracles.network import PlainNetwork
 
 LARGEST_SHIFT = 1000
@@ -40,7 +39,7 @@ class ScaledGradient:
 def rescaled_backward(
     network: PlainNetwork, x: Tensor, signal: Tensor, *, per_example: bool = False
 ) -> list[ScaledGradient]:
-    """Backpropagate `signal` = d ell_i / d output through a float64 network, layers 1 to D+1.
+    """Backpropagate `signal` = d ell_i / d output through a network of `in_float64`, layers 1 to D+1.
 
     `per_example` gives every example an exponent of its own, so that none is lost beside another; without it all
     share one, and sums over examples are right.
@@ -53,7 +52,7 @@ def rescaled_backward(
         signal, exponent = _balance(signal, exponent, per_example)
         delta = signal
         if layer <= network.depth:
-            delta = signal * activations.derivative(network.activation, trace.phi_inputs[layer - 1])
+            delta = signal * network.phi.slope(trace.phi_inputs[layer - 1])
             (delta,) = _pull_back(network.norms[layer - 1], delta, trace.preactivations[layer - 1])
         below, weight, bias = _pull_back(
             lambda h, *_, number=layer: network.preactivation(number, h),

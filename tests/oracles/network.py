@@ -150,10 +150,16 @@ class PlainNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.trace(x).output
 
-    def in_float64(self) -> PlainNetwork:
-        """A copy with the same weights in float64, and phi' in a form that loses no digits."""
+    def in_float64(self, rounding: torch.Generator | None = None) -> PlainNetwork:
+        """A copy with the same weights in float64, and phi' in a form that loses no digits.
+
+        With `rounding` as another float64 program might compute it: weights, biases, phi and phi' are nudged.
+        """
         twin = copy.deepcopy(self).double()
-        twin.phi = activations.Exact(self.activation)
+        twin.phi = activations.Exact(self.activation, rounding)
+        if rounding is not None:
+            for parameter in twin.parameters():
+                parameter.data = activations.nudged(parameter.data, 2.0**-52, rounding)
         return twin
 
 

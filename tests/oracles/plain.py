@@ -78,7 +78,7 @@ def train_plain(network: PlainNetwork, trial: Trial, data: PlainData) -> PlainHi
         batch = next(batches)
         x, y = data.x_train[batch], data.y_train[batch]
         at_start = network.in_float64()
-        evaluation = _evaluation(network, data)
+        evaluation = evaluation_columns(network, data)
 
         network.train()
         optimizer.zero_grad()
@@ -93,13 +93,13 @@ def train_plain(network: PlainNetwork, trial: Trial, data: PlainData) -> PlainHi
             optimizer.step()
         if recorded:
             # The probe first: the minibatch's forward pass in train mode moves the running statistics of batch norm.
-            probe_columns = _probe_columns(at_start, trial, data)
-            gradient_columns, grad_norm = _gradient_columns(at_start, x, y, data)
+            looked = probe_columns(at_start, trial, data)
+            pulled, grad_norm = gradient_columns(at_start, x, y, data)
             for number, (weight, _) in enumerate(network.weights_and_biases):
                 place = {"trial_id": trial.trial_id, "step": step, "layer": number + 1}
-                truly = gradient_columns[number].pop("nonzero")
-                update_columns = _update_columns(before[number], weight, truly, updated=diverged_step is None)
-                layers.append(place | update_columns | gradient_columns[number] | probe_columns[number])
+                truly = pulled[number].pop("weight_gradient").weight != 0
+                updated = update_columns(before[number], weight, truly, updated=diverged_step is None)
+                layers.append(place | updated | pulled[number] | looked[number])
             place = {"trial_id": trial.trial_id, "step": step}
             steps.append(place | {"train_loss": train_loss.item()} | evaluation | {"grad_norm": grad_norm})
         if diverged_step is not None:
@@ -144,7 +144,7 @@ def update_ratio(before: Tensor, after: Tensor) -> float | None:
 
 
 @torch.no_grad()
-def _evaluation(network: PlainNetwork, data: PlainData) -> Row:
+def evaluation_columns(network: PlainNetwork, data: PlainData) -> Row:
     """Loss and metric of the evaluation split, in eval mode."""
     network.eval()
     output = network(data.x_eval)
@@ -154,7 +154,7 @@ def _evaluation(network: PlainNetwork, data: PlainData) -> Row:
     }
 
 
-def _update_columns(before: Tensor, weight: Tensor, truly_nonzero: Tensor, *, updated: bool) -> Row:
+def update_columns(before: Tensor, weight: Tensor, truly_nonzero: Tensor, *, updated: bool) -> Row:
     """What a layer's row says of the weights and of the gradient that float32 training itself sees."""
     seen = weight.grad
     assert seen is not None
@@ -166,11 +166,11 @@ def _update_columns(before: Tensor, weight: Tensor, truly_nonzero: Tensor, *, up
     }
 
 
-def _gradient_columns(network: PlainNetwork, x: Tensor, y: Tensor, data: PlainData) -> tuple[list[Row], float]:
+def gradient_columns(network: PlainNetwork, x: Tensor, y: Tensor, data: PlainData) -> tuple[list[Row], float]:
     """What each layer's row says of the minibatch's gradients, and the norm of the whole gradient.
 
-    Norms come from float64 autograd. Their logarithms, and which entries truly are not 0 (`nonzero`), come from the
-    rescaled backward pass, which sees below 1e-308.
+    Norms come from float64 autograd. Their logarithms, and the entries themselves (`weight_gradient`, batch size times
+    dL/dW), come from the rescaled backward pass, which sees below 1e-308.
     """
     network.train()
     trace = network.trace(x.double())
@@ -198,13 +198,13 @@ def _gradient_columns(network: PlainNetwork, x: Tensor, y: Tensor, data: PlainDa
                 "bias_grad_norm": norm(gradient[id(bias)]),
                 "delta_rms": norm(delta) / math.sqrt(batch),
                 "log10_delta_rms": log10_norm(deep.delta / math.sqrt(batch), exponent),
-                "nonzero": deep.weight != 0,
+                "weight_gradient": deep,
             }
         )
     return rows, norm(torch.cat([value.flatten() for value in gradient.values()]))
 
 
-def _probe_columns(network: PlainNetwork, trial: Trial, data: PlainData) -> list[Row]:
+def probe_columns(network: PlainNetwork, trial: Trial, data: PlainData) -> list[Row]:
     """What each layer's row says of the probe: the first training examples, in eval mode."""
     network.eval()
     x = data.x_train[: trial.record.probe].double()
@@ -249,7 +249,7 @@ def _trial_row(
 ) -> Row:
     network.eval()
     x, y = data.x_train[: trial.record.probe], data.y_train[: trial.record.probe]
-    after = _evaluation(network, data)
+    after = evaluation_columns(network, data)
     ratio, decay = gradient_ratio_and_decay([row["log10_delta_rms"] for row in layers[: network.depth]])
     last = [row for row in layers if row["step"] == layers[-1]["step"]][:-1]
     return {
