@@ -95,12 +95,13 @@ class Confidence:
                 self._lost[start:stop] |= zero.any(1)
 
     def doubtful(
-        self, norms: GradientNorms, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str
+        self, norms: GradientNorms, sizes: Tensor, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str
     ) -> tuple[Tensor, Tensor]:
         """Which trials' gradients may be wrong by more than `TOLERANCE`, and which trials' units; flags [trial] each.
 
         Args:
             norms: those of the backward pass.
+            sizes: the norms of each layer's weights and biases, [2, layer, trial], float64.
             x, y: the minibatch; `output` of the networks for it, [trial, example, output].
             signal: the loss's derivative by the outputs, as training took it back.
         """
@@ -108,11 +109,14 @@ class Confidence:
         delta, weight, bias = (norms.of[part].double() for part in ("delta", "weight", "bias"))
         z = self._z.double()
         hidden = present[:-1]
-        forward = torch.where(hidden, _amplified(torch.where(hidden, z * delta[:-1], 0.0)), 0.0)
+        inputs = self._inputs(x)
+        rounding = ROUNDING * self._cancellation_forward(inputs[:-1], sizes[:, :-1])
+        forward = _gathered(torch.where(hidden, rounding, 0.0), torch.where(hidden, z * delta[:-1], 0.0))
         slopes = torch.where(hidden, self._slope_errors(delta[:-1]), 0.0)
         signal_error, faint = _of_signal(kind, loss_signal(kind, output, y) / x.shape[1], signal)
-        error = signal_error + (forward.square() + slopes.square()).cumsum(0)[-1].sqrt()
-        right = error * self._cancellation(x, delta, weight, bias) < TOLERANCE
+        back = torch.where(hidden, ROUNDING * self._cancellation_of_signal(delta, sizes[0]), 0.0)
+        error = signal_error + (forward.square() + slopes.square() + back.square()).cumsum(0)[-1].sqrt()
+        right = error * self._cancellation_back(inputs, delta, weight, bias) < TOLERANCE
         usual = is_usual(delta) & is_usual(weight)
         usual[:-1] &= is_usual(z)
         near = self._nearest.double() < KINK_MARGIN * forward * self._input_rms()
@@ -135,8 +139,8 @@ class Confidence:
         # What is taken out as a mean has been rounded, too.
         return torch.div(4 * self._u.double(), math.sqrt(self._rows * shape.width))
 
-    def _cancellation(self, x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """How much smaller a layer's gradient is than a sum of as many terms with random signs, 1 at least."""
+    def _inputs(self, x: Tensor) -> Tensor:
+        """Bounds of the norms of each layer's inputs, the output layer's last, [layer, trial]."""
         shape = self._layout.shape
         at_zero = self._each(lambda activation: abs(float(activation.function(torch.zeros(())))))
         steepest = self._each(lambda activation: activation.sup_derivative)
@@ -148,10 +152,27 @@ class Confidence:
         inputs = taps * torch.cat([first, hidden])
         deepest = torch.tensor(self._layout.depths, device=x.device)[None]
         inputs[-1:] = inputs.gather(0, deepest)
+        return inputs
+
+    def _cancellation_forward(self, inputs: Tensor, sizes: Tensor) -> Tensor:
+        """How much smaller z is than a sum of terms of such sizes with random signs, 1 at least, [layer, trial]."""
+        return cancellation(self._layout, inputs, sizes, self._z.double(), self._rows)
+
+    def _cancellation_of_signal(self, delta: Tensor, sizes: Tensor) -> Tensor:
+        """The same of the signal that the layer above sends back."""
+        last = torch.tensor(self._layout.depths, device=delta.device) - 1
+        layers = torch.arange(len(delta) - 1, device=delta.device)[:, None]
+        root = torch.tensor([block.fan_out for block in self._layout.blocks], device=delta.device).double().sqrt()
+        terms = sizes * delta / root[:, None]
+        above = torch.where(layers == last, terms[-1], terms[1:])
+        arriving = torch.where(self._signal > 0, self._signal.double(), delta[:-1])
+        return (above / arriving).clamp_(min=1.0)
+
+    def _cancellation_back(self, inputs: Tensor, delta: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """How much smaller a layer's gradient is than a sum of as many terms with random signs, 1 at least."""
+        shape = self._layout.shape
         of_weights = inputs * delta / (math.sqrt(self._rows) * weight)
-        linear = self._each(lambda activation: activation.kernel.piecewise_linear)
-        of_weights = torch.where((weight == 0) & (linear | (delta == 0)), 1.0, of_weights)
-        of_biases = torch.where(delta == 0, 1.0, delta / bias)
+        of_biases = delta / bias
         if shape.norm == "batch":
             of_biases[:-1] = 1.0
         cancelling: Tensor = torch.maximum(of_weights, of_biases).clamp_(min=1.0)
@@ -166,15 +187,14 @@ class Confidence:
         torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=table[layer, : len(tensor)])
 
 
-def _amplified(sensitivity: Tensor) -> Tensor:
-    """The relative error of each layer's pre-activations, [layer, trial].
+def _gathered(rounding: Tensor, sensitivity: Tensor) -> Tensor:
+    """The relative error of each layer's pre-activations, [layer, trial], from that which each adds.
 
-    A relative change of z_k changes z_l by |z_k| |delta_k| / (|z_l| |delta_l|) times as much, about; both are what is
-    known of how strongly the loss depends on it.
+    A relative change of z_k changes z_l by |z_k| |delta_k| / (|z_l| |delta_l|) times as much, about; the products are
+    what is known of how strongly the loss depends on either.
     """
-    layers = torch.arange(1.0, len(sensitivity) + 1, dtype=torch.float64, device=sensitivity.device)
-    gathered = sensitivity.square().cumsum(0).sqrt() / sensitivity
-    return ROUNDING * torch.where(sensitivity == 0, layers.sqrt()[:, None], gathered)
+    gathered = (rounding * sensitivity).square().cumsum(0).sqrt() / sensitivity
+    return torch.where(sensitivity == 0, rounding, gathered)
 
 
 def _of_signal(kind: str, true: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,6 +207,19 @@ def _of_signal(kind: str, true: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     return error / size, ~(least > FAINTEST)
 
 
+def cancellation(layout: Layout, inputs: Tensor, sizes: Tensor, z: Tensor, rows: int) -> Tensor:
+    """How much smaller z is than a sum of terms of such sizes with random signs, 1 at least, [layer, trial].
+
+    Args:
+        inputs, z: norms of each hidden layer's inputs and pre-activations, [layer, trial].
+        sizes: those of its weights and biases, [2, layer, trial].
+        rows: of an input.
+    """
+    root = torch.tensor([block.fan_in for block in layout.blocks[:-1]], device=z.device).double().sqrt()[:, None]
+    terms = sizes[0] * inputs / root + sizes[1] * math.sqrt(rows)
+    return (terms / z).clamp_(min=1.0)
+
+
 def is_usual(norms: Tensor) -> Tensor:
-    """Which sizes float32 has computed without loss."""
-    return (norms == 0) | (norms > SMALLEST) & (norms < LARGEST)
+    """Which sizes float32 has computed without loss; a 0 may be one that has been lost."""
+    return (norms > SMALLEST) & (norms < LARGEST)

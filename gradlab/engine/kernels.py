@@ -111,13 +111,11 @@ def tanh() -> Kernel:
 
 def elu(alpha: float, scale: float = 1.0) -> Kernel:
     """scale z for z > 0, else scale alpha (exp(z) - 1)."""
-    told_by_h = alpha >= 0
     return Kernel(
         lambda z, out: _aten.elu.out(z, alpha, scale, 1.0, out=out),
-        lambda signal, kept: _aten.elu_backward.grad_input(
-            signal, alpha, scale, 1.0, told_by_h, kept, grad_input=signal
-        ),
-        keeps_z=not told_by_h,
+        lambda signal, z: _aten.elu_backward.grad_input(signal, alpha, scale, 1.0, False, z, grad_input=signal),
+        # phi(z) would tell the slope, too, but not where it is small: torch takes it from z.
+        keeps_z=True,
         kinks=() if alpha == 1 else (0.0,),
     )
 

@@ -141,14 +141,27 @@ def _rescale(signal: Tensor) -> Tensor:
     return exponent
 
 
-def measure_weights(layout: Layout, before: Tensor, after: Tensor) -> Statistics:
-    """`weight_norm` before the update and `update_ratio` of every layer, from two flat float32 buffers."""
-    table = torch.full((2, len(layout.blocks), len(layout.depths)), math.nan, device=before.device)
+def parameter_sizes(layout: Layout, layers: Sequence[LayerParameters]) -> Tensor:
+    """The norms of each layer's float32 weights and biases as they come, [2, layer, trial], float64."""
+    table = layers[0].weight.new_full((2, len(layout.blocks), len(layout.depths)), math.nan)
+    for index, layer in enumerate(layers):
+        norm_into(table[0, index, : len(layer.weight)], layer.weight)
+        norm_into(table[1, index, : len(layer.bias)], layer.bias)
+    return table.double()
+
+
+def measure_weights(layout: Layout, sizes: Tensor, before: Tensor, after: Tensor) -> Statistics:
+    """`weight_norm` before the update and `update_ratio` of every layer.
+
+    Args:
+        sizes: the weights' norms before it, as they came, [layer, trial].
+        before, after: flat float32 buffers.
+    """
+    changes = torch.full((len(layout.blocks), len(layout.depths)), math.nan, device=before.device)
     pairs = [(old.weight, new.weight) for old, new in zip(layout.views(before), layout.views(after), strict=True)]
     for index, (old, new) in enumerate(pairs):
-        norm_into(table[0, index, : len(old)], old)
-        norm_into(table[1, index, : len(old)], new - old)
-    size, change = table.double()
+        norm_into(changes[index, : len(old)], new - old)
+    size, change = sizes.clone(), changes.double()
     doubtful = ~((size > _TINY32) & (size < _HUGE32) & (change > _TINY32) & (change < _HUGE32)) & layout.presence(size)
     for index in torch.nonzero(doubtful.any(1)).flatten().tolist():
         old, new = (weight.double() for weight in pairs[index])

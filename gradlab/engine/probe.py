@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.alignment import aligned_into
-from gradlab.engine.confidence import is_usual
+from gradlab.engine.confidence import cancellation, is_usual
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.measure import Statistics, replace_trials
 from gradlab.engine.network import Network
@@ -36,6 +36,9 @@ UNIT_STATISTICS = ("preactivation_rms", *HIDDEN_STATISTICS)
 
 CHUNK = 1 << 19
 """Elements of a hidden layer of one trial that are looked at in one go."""
+
+CANCELLATION = 50.0
+"""How much smaller pre-activations may be than what they are added up from: float32 then has them to about 5e-6."""
 
 GROUP = 1 << 17
 """Elements of a hidden layer of all trials that are looked at together: half a megabyte, found to be quickest."""
@@ -65,11 +68,12 @@ class UnitProbe:
         sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
         self._sparse = torch.stack(sparse).any(0)
 
-    def measure(self, stack: Snapshot, wanted: Tensor, doubtful: Tensor) -> Statistics:
+    def measure(self, stack: Snapshot, sizes: Tensor, wanted: Tensor, doubtful: Tensor) -> Statistics:
         """The statistics of every hidden layer on the probe, the networks in eval mode, [layer, trial].
 
         Args:
             stack: all the networks with their weights as they are now.
+            sizes: the norms of each layer's weights and biases, [2, layer, trial].
             wanted: those whose statistics matter, flags [trial].
             doubtful: those that float32 doesn't tell well, likewise.
         """
@@ -78,10 +82,21 @@ class UnitProbe:
             moments = [moments.between(group.trials) for moments in stack.moments[: len(group.network.counts)]]
             _look(group, moments, self._x, self._y, self._kind, seen)
         found, unclear = seen.statistics()
+        unclear = unclear | self._cancels(found, sizes)
         again = torch.nonzero(wanted & (doubtful | unclear | self._sparse)).flatten().tolist()
         if again:
             replace_trials(found, measure_units(stack.of(again), self._x, self._y), again)
         return found
+
+    def _cancels(self, found: Statistics, sizes: Tensor) -> Tensor:
+        """In which trials pre-activations are so small beside what they are added up from that float32 loses them."""
+        shape = self._layout.shape
+        rows = len(self._x) * shape.positions
+        z, h = (found[name][:-1] * math.sqrt(rows * shape.width) for name in ("preactivation_rms", "activation_rms"))
+        first = torch.linalg.vector_norm(self._x).double().expand(1, z.shape[1])
+        inputs = (3.0 if shape.family == "cnn" else 1.0) * torch.cat([first, h[:-1]])
+        kept = cancellation(self._layout, inputs, sizes[:, :-1], z, rows) < CANCELLATION
+        return ~(kept | ~self._layout.presence(z)[:-1]).all(0)
 
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:

@@ -23,6 +23,7 @@ from gradlab.engine.measure import (
     Statistics,
     measure_gradients,
     measure_weights,
+    parameter_sizes,
     replace_trials,
 )
 from gradlab.engine.network import Network
@@ -166,13 +167,14 @@ class _Training:
         eval_loss, eval_metric = self.evaluation.measure(self.moments, self.task.x_eval, self.task.y_eval)
         if newly:
             self._finish(newly)
+        sizes = parameter_sizes(self.layout, self.layers)
         wanted = torch.zeros(len(self.trials), dtype=torch.bool, device=self.device)
         wanted[list(recorded)] = True
-        of_gradients, grad_norm, unsure = self._gradients(wanted, stack, batch, confidence)
-        of_units = self.probe.measure(stack, wanted, unsure)
+        of_gradients, grad_norm, unsure = self._gradients(wanted, sizes, stack, batch, confidence)
+        of_units = self.probe.measure(stack, sizes, wanted, unsure)
         self.before.copy_(self.flat)
         self.optimizer.step()
-        of_weights = measure_weights(self.layout, self.before, self.flat)
+        of_weights = measure_weights(self.layout, sizes[0], self.before, self.flat)
         of_weights["update_ratio"][:, list(self.diverged)] = math.nan
         step_values = {
             "train_loss": batch.losses.double(),
@@ -184,7 +186,7 @@ class _Training:
         self.recording_seconds += time.process_time() - started
 
     def _gradients(
-        self, wanted: Tensor, stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
+        self, wanted: Tensor, sizes: Tensor, stack: Snapshot, batch: _Minibatch, confidence: Confidence | None
     ) -> tuple[Statistics, Tensor, Tensor]:
         """Take the signal back; statistics of gradients, the norm of all, and which trials' units need float64."""
         norms = GradientNorms(self.layout, batch.x.shape[1], self.flat)
@@ -199,7 +201,9 @@ class _Training:
         found, grad_norm = norms.statistics()
         doubtful = units = wanted
         if confidence is not None:
-            doubtful, units = confidence.doubtful(norms, batch.x, batch.y, batch.output, batch.signal, self.task.kind)
+            doubtful, units = confidence.doubtful(
+                norms, sizes, batch.x, batch.y, batch.output, batch.signal, self.task.kind
+            )
         again = torch.nonzero(doubtful & wanted).flatten().tolist()
         if again:
             seen = [layer.of([trial for trial in again if trial < len(layer.weight)]) for layer in self.gradients]
