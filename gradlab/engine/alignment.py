@@ -61,8 +61,7 @@ def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor)
 def affine_into(out: Tensor, bias: Tensor, rows: Tensor, weight: Tensor) -> None:
     """out = bias + rows @ weight for every trial, like `product_into`; bias [trial, 1, column], `out` contiguous."""
     if _is_degenerate(rows, weight):
-        bias, rows, weight = (torch.cat([tensor, tensor]) for tensor in (bias, rows, weight))
-        out.copy_(torch.baddbmm(bias, rows, weight)[:1])
+        out.copy_(torch.baddbmm(_twice(bias), _twice(rows), _twice(weight))[:1])
     else:
         torch.baddbmm(bias, rows, weight, out=out)
 
@@ -75,7 +74,7 @@ def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
     made with a copy of itself beside it. So does an `out` with gaps, which therefore gets a copy.
     """
     if _is_degenerate(left, right):
-        out.copy_(torch.bmm(torch.cat([left, left]), torch.cat([right, right]))[:1])
+        out.copy_(torch.bmm(_twice(left), _twice(right))[:1])
     elif _has_gaps(out):
         out.copy_(torch.bmm(left, right))
     else:
@@ -85,10 +84,14 @@ def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
 def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """out += left @ right for every trial, like `product_into`; `out` is contiguous."""
     if _is_degenerate(left, right):
-        doubled = (torch.cat([tensor, tensor]) for tensor in (out, left, right))
-        out.copy_(torch.baddbmm(*doubled)[:1])
+        out.copy_(torch.baddbmm(_twice(out), _twice(left), _twice(right))[:1])
     else:
         torch.baddbmm(out, left, right, out=out)
+
+
+def _twice(tensor: Tensor) -> Tensor:
+    """A view: a copy could lie otherwise in memory, transposed or not, which chooses the kernel."""
+    return tensor.expand(2, -1, -1)
 
 
 def _is_degenerate(left: Tensor, right: Tensor) -> bool:

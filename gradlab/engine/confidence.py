@@ -19,6 +19,7 @@ from gradlab.engine.activations import Activation
 from gradlab.engine.layout import Layout
 from gradlab.engine.measure import GradientNorms
 from gradlab.engine.network import Network
+from gradlab.engine.normalisation import Normalised
 from gradlab.engine.tasks import loss_signal
 
 TOLERANCE = 2e-5
@@ -47,7 +48,7 @@ class Confidence:
         self._network, self._layout = network, layout
         shape = (len(network.counts), len(layout.depths))
         self._z, self._u, self._h, self._signal = like.new_zeros((4, *shape))
-        self._nearest = like.new_full(shape, math.inf)
+        self._nearest, self._deviation = like.new_full((2, *shape), math.inf)
         self._lost = torch.zeros(shape[1], dtype=torch.bool, device=like.device)
         self._rows = 0
 
@@ -55,6 +56,10 @@ class Confidence:
         """Note its size."""
         self._rows = z.shape[1]
         self._norm(self._z, layer, z)
+
+    def normalisation(self, layer: int, normalised: Normalised) -> None:
+        """Note the least deviation that anything was divided by."""
+        self._deviation[layer, : len(normalised.centred)] = normalised.least_deviation()
 
     def activation_input(self, layer: int, u: Tensor) -> None:
         """Note how near it comes to a kink."""
@@ -114,15 +119,16 @@ class Confidence:
         forward = _gathered(torch.where(hidden, rounding, 0.0), torch.where(hidden, z * delta[:-1], 0.0))
         slopes = torch.where(hidden, self._slope_errors(delta[:-1]), 0.0)
         signal_error, faint = _of_signal(kind, loss_signal(kind, output, y) / x.shape[1], signal)
+        of_inputs = forward * self._lost_in_means()
         back = torch.where(hidden, ROUNDING * self._cancellation_of_signal(delta, sizes[0]), 0.0)
-        error = signal_error + (forward.square() + slopes.square() + back.square()).cumsum(0)[-1].sqrt()
+        error = signal_error + (of_inputs.square() + slopes.square() + back.square()).cumsum(0)[-1].sqrt()
         right = error * self._cancellation_back(inputs, delta, weight, bias) < TOLERANCE
         usual = is_usual(delta) & is_usual(weight)
         usual[:-1] &= is_usual(z)
-        near = self._nearest.double() < KINK_MARGIN * forward * self._input_rms()
+        near = self._nearest.double() < KINK_MARGIN * of_inputs * self._input_rms()
         sound = (right & usual | ~present).all(0) & ~near.any(0)
         unknown = self._each(lambda activation: activation.kernel.kinks is None)
-        return ~sound | faint | self._lost | unknown, ~(forward < TOLERANCE).all(0) | unknown
+        return ~sound | faint | self._lost | unknown, ~(of_inputs < TOLERANCE).all(0) | unknown
 
     def _slope_errors(self, delta: Tensor) -> Tensor:
         """How wrong float32's derivatives make each layer's signal, relative, [layer, trial]."""
@@ -134,10 +140,13 @@ class Confidence:
     def _input_rms(self) -> Tensor:
         """The size of phi's inputs, by which their distance from a kink is judged, [layer, trial]."""
         shape = self._layout.shape
-        if shape.norm == "none":
-            return torch.div(self._z.double(), math.sqrt(self._rows * shape.width))
-        # What is taken out as a mean has been rounded, too.
-        return torch.div(4 * self._u.double(), math.sqrt(self._rows * shape.width))
+        inputs = self._z if shape.norm == "none" else self._u
+        return torch.div(inputs.double(), math.sqrt(self._rows * shape.width))
+
+    def _lost_in_means(self) -> Tensor:
+        """How much greater, relative, the error of a normalised z is than that of z, 1 at least, [layer, trial]."""
+        shape = self._layout.shape
+        return means_to_deviations(self._z.double() / math.sqrt(self._rows * shape.width), self._deviation.double())
 
     def _inputs(self, x: Tensor) -> Tensor:
         """Bounds of the norms of each layer's inputs, the output layer's last, [layer, trial]."""
@@ -218,6 +227,11 @@ def cancellation(layout: Layout, inputs: Tensor, sizes: Tensor, z: Tensor, rows:
     root = torch.tensor([block.fan_in for block in layout.blocks[:-1]], device=z.device).double().sqrt()[:, None]
     terms = sizes[0] * inputs / root + sizes[1] * math.sqrt(rows)
     return (terms / z).clamp_(min=1.0)
+
+
+def means_to_deviations(rms: Tensor, deviation: Tensor) -> Tensor:
+    """How much is lost where what is normalised is small beside its mean, 1 at least."""
+    return (rms / deviation).clamp_(min=1.0)
 
 
 def is_usual(norms: Tensor) -> Tensor:

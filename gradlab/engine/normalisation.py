@@ -58,9 +58,14 @@ class Normalised:
     inverse_deviation: Tensor
     moments: RunningMoments | None
 
+    def least_deviation(self) -> Tensor:
+        """The least that anything of a trial was divided by, [trial]."""
+        greatest: Tensor = self.inverse_deviation.amax((1, 2))
+        return greatest.reciprocal()
+
 
 def normalise(z: Tensor, layer: LayerParameters, moments: RunningMoments | None, kind: str, out: Tensor) -> Normalised:
-    """Write norm(z) into `out`, both [trial, row, unit]; z's memory holds `Normalised.centred` afterwards.
+    """Write norm(z) into `out`, both [trial, row, unit]; z is used up.
 
     Args:
         moments: to normalise by instead of the batch's own; None in training and for layer normalisation.
@@ -68,17 +73,20 @@ def normalise(z: Tensor, layer: LayerParameters, moments: RunningMoments | None,
     """
     if layer.gain is None or layer.shift is None:
         raise ValueError("a layer without gain and shift is not normalised")
-    along = 1 if kind == "batch" else 2
-    grouped = z if kind == "batch" else z.view(z.shape[0], -1, layer.gain.shape[-1])
-    if moments is None:
-        mean = grouped.mean(along, keepdim=True)
-        centred = grouped.sub_(mean)
-        variance = torch.mul(centred, centred, out=out.view(centred.shape)).mean(along, keepdim=True)
-        seen = RunningMoments(mean, variance) if kind == "batch" else None
+    seen = moments
+    if kind == "layer":
+        elements = layer.gain.shape[-1]
+        grouped = z.view(z.shape[0], -1, elements)
+        centred, _, inverse_deviation = torch.native_layer_norm(grouped, [elements], None, None, NORM_EPS)
     else:
-        centred, variance, seen = grouped.sub_(moments.mean), moments.variance, moments
-    inverse_deviation = torch.rsqrt(variance + NORM_EPS)
-    centred.mul_(inverse_deviation)
+        if moments is None:
+            mean = z.mean(1, keepdim=True)
+            variance = torch.sub(z, mean, out=out).square_().mean(1, keepdim=True)
+            seen = RunningMoments(mean, variance)
+        else:
+            mean, variance = moments.mean, moments.variance
+        inverse_deviation = torch.rsqrt(variance + NORM_EPS)
+        centred = z.sub_(mean).mul_(inverse_deviation)
     torch.mul(centred, layer.gain, out=out.view(centred.shape)).add_(layer.shift)
     return Normalised(centred, inverse_deviation, seen)
 

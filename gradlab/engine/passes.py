@@ -25,6 +25,9 @@ class Observer(Protocol):
     def preactivation(self, layer: int, z: Tensor) -> None:
         """z, before anything is done to it."""
 
+    def normalisation(self, layer: int, normalised: Normalised) -> None:
+        """How z was normalised, where it is."""
+
     def activation_input(self, layer: int, u: Tensor) -> None:
         """phi's own input: z, or z normalised."""
 
@@ -107,6 +110,8 @@ class Passes:
                 own = None if self._trains or not moments else moments[index]
                 normalised = normalise(z, layers[index], own, shape.norm, u)
             if observer is not None:
+                if normalised is not None:
+                    observer.normalisation(index, normalised)
                 observer.activation_input(index, u)
             a = self._activate(index, u)
             if shape.residual and index > 0:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.alignment import aligned_into
-from gradlab.engine.confidence import cancellation, is_usual
+from gradlab.engine.confidence import cancellation, is_usual, means_to_deviations
 from gradlab.engine.layout import LayerParameters, Layout
-from gradlab.engine.measure import Statistics, replace_trials
+from gradlab.engine.measure import Statistics, norm_into, replace_trials
 from gradlab.engine.network import Network
-from gradlab.engine.normalisation import RunningMoments
+from gradlab.engine.normalisation import Normalised, RunningMoments
 from gradlab.engine.passes import Passes
 from gradlab.engine.reach import reached_units
 from gradlab.engine.regions import Region
@@ -136,8 +136,8 @@ class _Seen:
     """What the probe has shown of a stack so far, added up over its chunks.
 
     Attributes:
-        sums: squared pre-activations, activations, squared activations, saturated pairs: [4, layer, trial], float64;
-            of the output layer, the last, squared outputs alone.
+        sums: of activations and of saturated pairs, [2, layer, trial], float64.
+        norms: of pre-activations and activations, likewise; of the output layer, the last, of outputs alone.
         alive, reached: whether phi' was not 0, whether a gradient came by, on any example; [layer, trial, unit].
         unclear: trials in which a gradient may be cut off in a way that float32 doesn't follow, [trial].
     """
@@ -145,7 +145,7 @@ class _Seen:
     def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype) -> None:
         self.layout, self.examples, self.precision = layout, len(x), precision
         layers, trials = len(layout.blocks), len(layout.depths)
-        self.sums = torch.zeros(4, layers, trials, dtype=torch.float64, device=x.device)
+        self.sums, self.norms = torch.zeros(2, 2, layers, trials, dtype=torch.float64, device=x.device)
         flags = torch.zeros(2, layers - 1, trials, layout.shape.width, dtype=torch.bool, device=x.device)
         self.alive, self.reached = flags
         self.unclear = torch.zeros(trials, dtype=torch.bool, device=x.device)
@@ -154,13 +154,13 @@ class _Seen:
         """The statistics, [layer, trial], and of which trials float32 can't tell them, [trial]."""
         shape, presence = self.layout.shape, self.layout.presence(self.sums)
         pairs = self.examples * shape.positions * shape.width
-        squared_z, h, squared_h, saturated = self.sums
-        preactivation = (squared_z / pairs).sqrt()
-        preactivation[-1] = (squared_z[-1] / (self.examples * shape.out_features)).sqrt()
+        (z_norm, h_norm), (h, saturated) = self.norms, self.sums
+        preactivation = z_norm / math.sqrt(pairs)
+        preactivation[-1] = z_norm[-1] / math.sqrt(self.examples * shape.out_features)
         values = {
             "preactivation_rms": preactivation,
             "activation_mean": h / pairs,
-            "activation_rms": (squared_h / pairs).sqrt(),
+            "activation_rms": h_norm / math.sqrt(pairs),
             "saturated_fraction": saturated / pairs,
             "dead_units": _per_layer(~self.alive),
             "zero_gradient_units": _per_layer(~self.reached),
@@ -172,6 +172,16 @@ class _Seen:
         sizes = torch.stack([preactivation, values["activation_rms"]])
         usual = (is_usual(sizes) | ~presence)[:, :-1].all(1).all(0) & is_usual(preactivation[-1])
         return values, self.unclear | ~usual
+
+
+def _joined(one: Tensor, other: Tensor) -> Tensor:
+    """The norm of two pieces together, from theirs."""
+    if not bool(one.any()):
+        return other
+    greater = torch.maximum(one, other)
+    unit = torch.where((greater > 0) & torch.isfinite(greater), greater, 1.0)
+    joined: Tensor = ((one / unit).square() + (other / unit).square()).sqrt() * unit
+    return joined
 
 
 def _per_layer(flags: Tensor) -> Tensor:
@@ -207,7 +217,13 @@ class _Look:
 
     def preactivation(self, layer: int, z: Tensor) -> None:
         """Note its size."""
-        torch.linalg.vector_norm(z.flatten(1), dim=1, out=self._norms[0, layer, : len(z)])
+        norm_into(self._norms[0, layer, : len(z)], z)
+
+    def normalisation(self, layer: int, normalised: Normalised) -> None:
+        """Note in which trials float32 loses digits to a mean."""
+        rms = self._norms[0, layer, : len(normalised.centred)] / math.sqrt(self._rows * self._seen.layout.shape.width)
+        lost = means_to_deviations(rms, normalised.least_deviation()) > CANCELLATION
+        self._own_unclear(0, len(lost)).logical_or_(lost)
 
     def activation_input(self, layer: int, u: Tensor) -> None:
         """Note where its slope is small, or 0."""
@@ -232,18 +248,17 @@ class _Look:
     def activation(self, layer: int, h: Tensor) -> None:
         """Note its size and mean."""
         torch.sum(h.flatten(1), 1, out=self._totals[0, layer, : len(h)])
-        torch.linalg.vector_norm(h.flatten(1), dim=1, out=self._norms[1, layer, : len(h)])
+        norm_into(self._norms[1, layer, : len(h)], h)
 
     def finish(self, output: Tensor, target: Tensor, kind: str) -> None:
         """Add all to what has been seen, after the pass."""
         network, trials, seen = self._group.network, self._group.trials, self._seen
         layers = len(network.counts)
-        torch.linalg.vector_norm(output.flatten(1), dim=1, out=self._norms[0, layers])
-        sums = torch.stack([self._norms[0].double().square(), self._totals[0].double()])
-        more = torch.stack([self._norms[1].double().square(), self._totals[1].double()])
-        table = torch.cat([sums, more])
-        seen.sums[:, :layers, trials] += table[:, :layers]
-        seen.sums[:, -1, trials] += table[:, layers]
+        norm_into(self._norms[0, layers], output)
+        for own, place in ((slice(layers), slice(layers)), (slice(layers, None), slice(-1, None))):
+            seen.sums[:, place, trials] += self._totals[:, own]
+            norms = seen.norms[:, place, trials]
+            norms.copy_(_joined(norms, self._norms[:, own].double()))
         alive = self._flat < self._rows
         seen.alive[:layers, trials] |= alive
         # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
