@@ -7,38 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import aligned_into
-from gradlab.engine.confidence import cancellation, is_usual, means_to_deviations
+from gradlab.engine.confidence import cancellation
 from gradlab.engine.layout import LayerParameters, Layout
-from gradlab.engine.measure import Statistics, norm_into, replace_trials
+from gradlab.engine.measure import Statistics, replace_trials
 from gradlab.engine.network import Network
-from gradlab.engine.normalisation import Normalised, RunningMoments
 from gradlab.engine.passes import Passes
-from gradlab.engine.reach import reached_units
-from gradlab.engine.regions import Region
 from gradlab.engine.snapshot import Snapshot
-
-HIDDEN_STATISTICS = (
-    "activation_mean",
-    "activation_rms",
-    "saturated_fraction",
-    "dead_units",
-    "zero_gradient_units",
-)
-"""Statistics of units that have an activation: none in the output layer."""
-
-UNIT_STATISTICS = ("preactivation_rms", *HIDDEN_STATISTICS)
-
-CHUNK = 1 << 19
-"""Elements of a hidden layer of one trial that are looked at in one go."""
-
-CANCELLATION = 50.0
-"""How much smaller pre-activations may be than what they are added up from: float32 then has them to about 5e-6."""
+from gradlab.engine.units import CANCELLATION, Group, Seen, look_at, rows_at_once
 
 GROUP = 1 << 17
 """Elements of a hidden layer of all trials that are looked at together: half a megabyte, found to be quickest."""
@@ -63,7 +42,7 @@ class UnitProbe:
             own = slice(start, min(start + together, trials))
             part = network.of(range(own.start, own.stop))
             of_part = [layer.between(own) for layer in [*layers[: len(part.counts)], layers[-1]]]
-            self._groups.append(_Group(own, part, of_part, Passes(part, of_part)))
+            self._groups.append(Group(own, part, of_part, Passes(part, of_part)))
         # A weight that is 0 lets no gradient through; none becomes 0 by training, but for those of dead units.
         sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
         self._sparse = torch.stack(sparse).any(0)
@@ -77,10 +56,10 @@ class UnitProbe:
             wanted: those whose statistics matter, flags [trial].
             doubtful: those that float32 doesn't tell well, likewise.
         """
-        seen = _Seen(self._layout, self._x, torch.float32)
+        seen = Seen(self._layout, self._x, torch.float32)
         for group in self._groups:
             moments = [moments.between(group.trials) for moments in stack.moments[: len(group.network.counts)]]
-            _look(group, moments, self._x, self._y, self._kind, seen)
+            look_at(group, moments, self._x, self._y, self._kind, seen)
         found, unclear = seen.statistics()
         unclear = unclear | self._cancels(found, sizes)
         again = torch.nonzero(wanted & (doubtful | unclear | self._sparse)).flatten().tolist()
@@ -101,206 +80,17 @@ class UnitProbe:
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
     """What `UnitProbe.measure` finds, in float64, with every zero of the gradient followed."""
-    seen = _Seen(stack.layout, x, torch.float64)
+    seen = Seen(stack.layout, x, torch.float64)
     together = _together(stack.layout, x)
     for start in range(0, len(stack.layout.depths), together):
         trials = slice(start, min(start + together, len(stack.layout.depths)))
         own = stack.of(range(trials.start, trials.stop))
         layers = own.layers64()
-        group = _Group(trials, own.network, layers, Passes(own.network, layers, exact=True))
-        _look(group, own.moments64(), x.double(), y, stack.kind, seen)
+        group = Group(trials, own.network, layers, Passes(own.network, layers, exact=True))
+        look_at(group, own.moments64(), x.double(), y, stack.kind, seen)
     return seen.statistics()[0]
-
-
-def _rows(layout: Layout) -> int:
-    """Examples that are looked at in one go."""
-    return max(1, CHUNK // (layout.shape.width * layout.shape.positions))
 
 
 def _together(layout: Layout, x: Tensor) -> int:
     """Trials that are looked at together."""
-    return max(1, GROUP // (layout.shape.width * layout.shape.positions * min(_rows(layout), len(x))))
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Neighbouring trials of a stack that are looked at together."""
-
-    trials: slice
-    network: Network
-    layers: Sequence[LayerParameters]
-    passes: Passes
-
-
-class _Seen:
-    """What the probe has shown of a stack so far, added up over its chunks.
-
-    Attributes:
-        sums: of activations and of saturated pairs, [2, layer, trial], float64.
-        norms: of pre-activations and activations, likewise; of the output layer, the last, of outputs alone.
-        alive, reached: whether phi' was not 0, whether a gradient came by, on any example; [layer, trial, unit].
-        unclear: trials in which a gradient may be cut off in a way that float32 doesn't follow, [trial].
-    """
-
-    def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype) -> None:
-        self.layout, self.examples, self.precision = layout, len(x), precision
-        layers, trials = len(layout.blocks), len(layout.depths)
-        self.sums, self.norms = torch.zeros(2, 2, layers, trials, dtype=torch.float64, device=x.device)
-        flags = torch.zeros(2, layers - 1, trials, layout.shape.width, dtype=torch.bool, device=x.device)
-        self.alive, self.reached = flags
-        self.unclear = torch.zeros(trials, dtype=torch.bool, device=x.device)
-
-    def statistics(self) -> tuple[Statistics, Tensor]:
-        """The statistics, [layer, trial], and of which trials float32 can't tell them, [trial]."""
-        shape, presence = self.layout.shape, self.layout.presence(self.sums)
-        pairs = self.examples * shape.positions * shape.width
-        (z_norm, h_norm), (h, saturated) = self.norms, self.sums
-        preactivation = z_norm / math.sqrt(pairs)
-        preactivation[-1] = z_norm[-1] / math.sqrt(self.examples * shape.out_features)
-        values = {
-            "preactivation_rms": preactivation,
-            "activation_mean": h / pairs,
-            "activation_rms": h_norm / math.sqrt(pairs),
-            "saturated_fraction": saturated / pairs,
-            "dead_units": _per_layer(~self.alive),
-            "zero_gradient_units": _per_layer(~self.reached),
-        }
-        for name, table in values.items():
-            table.masked_fill_(~presence, math.nan)
-            if name != "preactivation_rms":
-                table[-1] = math.nan
-        sizes = torch.stack([preactivation, values["activation_rms"]])
-        usual = (is_usual(sizes) | ~presence)[:, :-1].all(1).all(0) & is_usual(preactivation[-1])
-        return values, self.unclear | ~usual
-
-
-def _joined(one: Tensor, other: Tensor) -> Tensor:
-    """The norm of two pieces together, from theirs."""
-    if not bool(one.any()):
-        return other
-    greater = torch.maximum(one, other)
-    unit = torch.where((greater > 0) & torch.isfinite(greater), greater, 1.0)
-    joined: Tensor = ((one / unit).square() + (other / unit).square()).sqrt() * unit
-    return joined
-
-
-def _per_layer(flags: Tensor) -> Tensor:
-    """How many units of [layer, trial, unit] are flagged, [layer, trial], with a row for the output layer."""
-    counts = flags.sum(2).double()
-    return torch.cat([counts, counts.new_zeros(1, counts.shape[1])])
-
-
-def _look(group: _Group, moments: Sequence[RunningMoments], x: Tensor, y: Tensor, kind: str, seen: _Seen) -> None:
-    """Add what a group of trials shows on the probe."""
-    rows = _rows(seen.layout)
-    for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-        look = _Look(group, len(part), seen)
-        count = len(group.network.activations)
-        output = group.passes.forward(part.expand(count, *part.shape), moments, look)
-        look.finish(output, target, kind)
-
-
-class _Look:
-    """One pass of a group over a chunk of the probe."""
-
-    def __init__(self, group: _Group, examples: int, seen: _Seen) -> None:
-        self._group, self._seen = group, seen
-        self._follows = seen.precision == torch.float64
-        layers, trials = len(group.network.counts), len(group.network.activations)
-        like = seen.sums.new_empty(0, dtype=seen.precision)
-        self._norms = like.new_zeros(2, layers + 1, trials)
-        self._totals = like.new_zeros(2, layers + 1, trials)
-        self._flat = like.new_zeros(layers, trials, seen.layout.shape.width)
-        self._rows = examples * seen.layout.shape.positions
-        self._active: list[Tensor | None] = []
-        self._marks = like
-
-    def preactivation(self, layer: int, z: Tensor) -> None:
-        """Note its size."""
-        norm_into(self._norms[0, layer, : len(z)], z)
-
-    def normalisation(self, layer: int, normalised: Normalised) -> None:
-        """Note in which trials float32 loses digits to a mean."""
-        rms = self._norms[0, layer, : len(normalised.centred)] / math.sqrt(self._rows * self._seen.layout.shape.width)
-        lost = means_to_deviations(rms, normalised.least_deviation()) > CANCELLATION
-        self._own_unclear(0, len(lost)).logical_or_(lost)
-
-    def activation_input(self, layer: int, u: Tensor) -> None:
-        """Note where its slope is small, or 0."""
-        active = torch.ones_like(u, dtype=torch.bool) if self._follows and self._cuts(u) else None
-        for start, stop, activation in self._group.network.runs(len(u)):
-            piece = u[start:stop]
-            zero, saturated = activation.zero_derivative, activation.saturated
-            if zero is not None:
-                marks = self._mark(zero, piece)
-                torch.sum(marks, 1, out=self._flat[layer, start:stop])
-                if active is not None:
-                    torch.eq(marks, 0, out=active[start:stop])
-                elif layer > 0 and not self._seen.layout.shape.residual:
-                    cut = marks.sum(2).amax(1) == piece.shape[2]
-                    self._own_unclear(start, stop).logical_or_(cut)
-            if saturated is not None and saturated is zero:
-                torch.sum(self._flat[layer, start:stop], 1, out=self._totals[1, layer, start:stop])
-            elif saturated is not None:
-                torch.sum(self._mark(saturated, piece).flatten(1), 1, out=self._totals[1, layer, start:stop])
-        self._active.append(active)
-
-    def activation(self, layer: int, h: Tensor) -> None:
-        """Note its size and mean."""
-        torch.sum(h.flatten(1), 1, out=self._totals[0, layer, : len(h)])
-        norm_into(self._norms[1, layer, : len(h)], h)
-
-    def finish(self, output: Tensor, target: Tensor, kind: str) -> None:
-        """Add all to what has been seen, after the pass."""
-        network, trials, seen = self._group.network, self._group.trials, self._seen
-        layers = len(network.counts)
-        norm_into(self._norms[0, layers], output)
-        for own, place in ((slice(layers), slice(layers)), (slice(layers, None), slice(-1, None))):
-            seen.sums[:, place, trials] += self._totals[:, own]
-            norms = seen.norms[:, place, trials]
-            norms.copy_(_joined(norms, self._norms[:, own].double()))
-        alive = self._flat < self._rows
-        seen.alive[:layers, trials] |= alive
-        # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
-        wrong = output != target if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
-        if self._follows:
-            own = [None if active is None else alive[index, : len(active)] for index, active in enumerate(self._active)]
-            reached = reached_units(network, self._group.layers, self._active, own, wrong)
-            for index, units in enumerate(reached):
-                seen.reached[index, trials.start : trials.start + len(units)] |= units
-            return
-        seen.unclear[trials] |= ~wrong.any(2).all(1)
-        seen.reached[:layers, trials] |= self._passed_on(alive)
-
-    def _passed_on(self, alive: Tensor) -> Tensor:
-        """Which units a gradient reaches that arrives at every example's activations, [layer, trial, unit]."""
-        shape = self._seen.layout.shape
-        if shape.norm == "none":
-            return alive
-        for layer in self._group.layers[:-1]:
-            if layer.gain is not None:
-                self._own_unclear(0, len(layer.gain)).logical_or_((layer.gain == 0).flatten(1).any(1))
-        if shape.norm == "batch":
-            return alive
-        # Layer normalisation mixes an example's units.
-        if shape.width == 1:
-            self._seen.unclear[self._group.trials] = True
-        return alive.any(2, keepdim=True).expand_as(alive)
-
-    def _cuts(self, u: Tensor) -> bool:
-        return any(activation.zero_derivative is not None for activation in self._group.network.activations[: len(u)])
-
-    def _mark(self, region: Region, u: Tensor) -> Tensor:
-        """1 where u is in the region, 0 elsewhere; overwritten by the next."""
-        if self._marks.numel() < u.numel():
-            self._marks = torch.empty_like(u).flatten()
-        marks = self._marks[: u.numel()].view(u.shape)
-        if region.compares:
-            region.mark(u, marks)
-        else:
-            aligned_into(lambda u, out: region.mark(u, out), marks, u)
-        return marks
-
-    def _own_unclear(self, start: int, stop: int) -> Tensor:
-        first = self._group.trials.start
-        return self._seen.unclear[first + start : first + stop]
+    return max(1, GROUP // (layout.shape.width * layout.shape.positions * min(rows_at_once(layout), len(x))))

@@ -29,10 +29,11 @@ from gradlab.engine.measure import (
 from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
-from gradlab.engine.probe import HIDDEN_STATISTICS, UnitProbe
+from gradlab.engine.probe import UnitProbe
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, training_signal
+from gradlab.engine.units import HIDDEN_STATISTICS
 
 
 @dataclass(frozen=True)

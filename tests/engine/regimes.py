@@ -160,21 +160,15 @@ REGIMES: dict[str, Callable[[], Group]] = {
 
 CAUGHT = (
     "chaotic",
-    "chaotic cnn",
     "vanishing",
     "vanishing cnn",
     "saturated",
     "tails",
-    "confident",
     "confident of two classes",
-    "confident of labels",
-    "alike",
     "opposed",
     "kink",
     "layer norm of two units",
     "batch norm of two examples",
-    "thin",
-    "exploding",
     "subnormal features",
 )
 """Regimes in which norms of float32 gradients, squared and summed in float64, are wrong."""

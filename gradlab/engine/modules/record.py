@@ -25,8 +25,8 @@ from gradlab.engine.modules.statistics import (
     weight_prints,
     weight_statistics,
 )
-from gradlab.engine.probe import UNIT_STATISTICS
 from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
+from gradlab.engine.units import UNIT_STATISTICS
 
 STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS)
 
