@@ -57,7 +57,7 @@ def _rows(
 
 
 def exponent(counts: Sequence[int], seconds: Sequence[float]) -> str:
-    """The power of the count that seconds grow with, by least squares; nothing of one count, or where noise hides it."""
+    """The power of the count that seconds grow with, by least squares; nothing of one, or where noise hides it."""
     if len(counts) < 2 or min(seconds) <= 0:
         return ""
     return f"{np.polyfit(np.log(counts), np.log(seconds), 1)[0]:.2f}"

@@ -133,7 +133,7 @@ class _Look:
         self._flat = like.new_zeros(layers, trials, seen.layout.shape.width)
         self._rows = examples * seen.layout.shape.positions
         self._active: list[Tensor | None] = []
-        self._marks = like
+        self._marks: Tensor = like
 
     def preactivation(self, layer: int, z: Tensor) -> None:
         """Note its size."""
@@ -215,11 +215,11 @@ class _Look:
         """1 where u is in the region, 0 elsewhere; overwritten by the next."""
         if self._marks.numel() < u.numel():
             self._marks = torch.empty_like(u).flatten()
-        marks = self._marks[: u.numel()].view(u.shape)
+        marks: Tensor = self._marks[: u.numel()].view(u.shape)
         if region.compares:
             region.mark(u, marks)
         else:
-            aligned_into(lambda u, out: region.mark(u, out), marks, u)
+            aligned_into(region.mark, marks, u)
         return marks
 
     def _own_unclear(self, start: int, stop: int) -> Tensor:
