@@ -6,6 +6,7 @@ normalises each unit over all rows, `nn.LayerNorm` each example over its units (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,6 +88,8 @@ def normalise(z: Tensor, layer: LayerParameters, moments: RunningMoments | None,
             mean, variance = moments.mean, moments.variance
         inverse_deviation = torch.rsqrt(variance + NORM_EPS)
         centred = z.sub_(mean).mul_(inverse_deviation)
+    # A variance beyond float32 leaves zeros forward, and nothing that is a number on the way back, as in torch.
+    inverse_deviation = inverse_deviation.masked_fill(inverse_deviation == 0, math.nan)
     torch.mul(centred, layer.gain, out=out.view(centred.shape)).add_(layer.shift)
     return Normalised(centred, inverse_deviation, seen)
 

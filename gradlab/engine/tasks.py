@@ -152,15 +152,16 @@ def training_signal(kind: str, output: Tensor, target: Tensor) -> tuple[Tensor, 
         own = target[..., None]
         losses = -signal.gather(-1, own).squeeze(-1)
         aligned_into(lambda z, out: torch.exp(z, out=out), signal, signal)
-        signal.scatter_add_(-1, own, torch.full_like(own, -1, dtype=signal.dtype))
+        signal.mul_(1 / examples)
+        signal.scatter_add_(-1, own, torch.full_like(own, -1 / examples, dtype=signal.dtype))
     elif kind == "regression":
         error = output - target
         losses = error.square().mean(-1)
-        signal = error.mul_(2 / output.shape[-1])
+        signal = error.mul_(2 / output.shape[-1]).div_(examples)
     else:
         losses = example_losses(kind, output, target)
-        signal = aligned(torch.sigmoid, output).sub_(target).div_(output.shape[-1])
-    return losses.mean(1), signal.div_(examples)
+        signal = aligned(torch.sigmoid, output).sub_(target).div_(output.shape[-1]).div_(examples)
+    return losses.mean(1), signal
 
 
 def loss_signal(kind: str, output: Tensor, target: Tensor) -> Tensor:

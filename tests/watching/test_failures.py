@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import gradlab.store.rundir
+import gradlab.store.watched
 from gradlab.store.watched import WatchedRun
 from gradlab.watching import passes, rows, step
 from gradlab.watching.journal import Journal
@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[Any, str, Exception]] = {
     "transfer": (step, "on_host", RuntimeError("out of memory")),
     "scale": (step, "_scale", AttributeError("scale")),
     "flush": (Journal, "flush", ValueError("flush")),
-    "full disk": (gradlab.store.rundir, "write_table", full_disk()),
+    "full disk": (gradlab.store.watched, "write_table", full_disk()),
     "run.json": (WatchedRun, "update_info", full_disk()),
 }
 
@@ -80,8 +80,6 @@ def test_a_fault_is_one_warning(
             started.append(True)
             # A plain function, so that a method gets its object.
             monkeypatch.setattr(owner, name, lambda *args, **keywords: broken(*args, **keywords))
-            if owner is gradlab.store.rundir:
-                monkeypatch.setattr("gradlab.store.watched.write_table", broken)
         plain_step(training, x, y)
 
     left = train(MODELS["convolutions"], OPTIMIZERS["adam"], step_of_loop, out=tmp_path / "run", steps=12)
