@@ -3,8 +3,8 @@
 What "right" means stands in `tests.oracles.accuracy`; the regimes in `adversaries`. Trials whose learning rate is 0
 keep their weights, so that all their records can be judged, and so can those whose weights are halved exactly.
 
-`ACCURACY_GROUPS=START:STOP` searches further, from 1000 on in settings as extreme as they come: of 300 groups some twenty
-disagree there, where features lie near 1e-42 or weights near 1e18, and float32 itself knows a number only so well.
+`ACCURACY_GROUPS=START:STOP` searches further, from 1000 on in settings as extreme as they come: of 300 groups some
+twenty disagree there, where features lie near 1e-42 or weights near 1e18, and float32 itself knows a number only so well.
 """
 
 from __future__ import annotations
