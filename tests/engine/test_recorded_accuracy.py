@@ -4,7 +4,7 @@ What "right" means stands in `tests.oracles.accuracy`; the regimes in `adversari
 keep their weights, so that all their records can be judged, and so can those whose weights are halved exactly.
 
 `ACCURACY_GROUPS=START:STOP` searches further, from 1000 on in settings as extreme as they come: of 300 groups some
-twenty disagree there, where features lie near 1e-42 or weights near 1e18, and float32 itself knows a number only so well.
+twenty disagree there. Features lie near 1e-42 in them or weights near 1e18, where float32 itself knows little.
 """
 
 from __future__ import annotations
