@@ -58,8 +58,8 @@ class Seen:
     Attributes:
         sums: of activations and of saturated pairs, [2, layer, trial], float64.
         norms: of pre-activations and activations, likewise; of the output layer, the last, of outputs alone.
-        alive, reached: whether phi' was not 0, whether a gradient came by, on any example; [layer, trial, unit].
-        unclear: trials in which a gradient may be cut off in a way that float32 doesn't follow, [trial].
+        alive, reached: whether phi' was not 0, whether a gradient surely came by, on any example; [layer, trial, unit].
+        unclear: trials of which float32 doesn't tell where a gradient comes by, [trial].
     """
 
     def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype) -> None:
@@ -91,7 +91,8 @@ class Seen:
                 table[-1] = math.nan
         sizes = torch.stack([preactivation, values["activation_rms"]])
         usual = (is_usual(sizes) | ~presence)[:, :-1].all(1).all(0) & is_usual(preactivation[-1])
-        return values, self.unclear | ~usual
+        missed = (self.alive & ~self.reached).any(2).any(0)
+        return values, self.unclear | missed | ~usual
 
 
 def _joined(one: Tensor, other: Tensor) -> Tensor:
@@ -132,6 +133,9 @@ class _Look:
         self._totals = like.new_zeros(2, layers + 1, trials)
         self._flat = like.new_zeros(layers, trials, seen.layout.shape.width)
         self._rows = examples * seen.layout.shape.positions
+        # Where no unit of a layer has a slope, so that nothing below it gets a gradient from there.
+        self._cut = like.new_zeros(0 if self._follows else layers, trials, self._rows)
+        self._ones = like.new_ones(seen.layout.shape.width)
         self._active: list[Tensor | None] = []
         self._marks: Tensor = like
 
@@ -156,9 +160,10 @@ class _Look:
                 torch.sum(marks, 1, out=self._flat[layer, start:stop])
                 if active is not None:
                     torch.eq(marks, 0, out=active[start:stop])
-                elif layer > 0 and not self._seen.layout.shape.residual:
-                    cut = marks.sum(2).amax(1) == piece.shape[2]
-                    self._own_unclear(start, stop).logical_or_(cut)
+                elif not self._seen.layout.shape.residual:
+                    # A product with ones adds up a few units several times as fast as a sum does.
+                    flat = (marks.view(-1, piece.shape[2]) @ self._ones).view(marks.shape[:2])
+                    torch.eq(flat, piece.shape[2], out=self._cut[layer, start:stop])
             if saturated is not None and saturated is zero:
                 torch.sum(self._flat[layer, start:stop], 1, out=self._totals[1, layer, start:stop])
             elif saturated is not None:
@@ -179,34 +184,46 @@ class _Look:
             seen.sums[:, place, trials] += self._totals[:, own]
             norms = seen.norms[:, place, trials]
             norms.copy_(_joined(norms, self._norms[:, own].double()))
-        alive = self._flat < self._rows
+        active = self._rows - self._flat
+        alive = active > 0
         seen.alive[:layers, trials] |= alive
-        # Only squared error can be met exactly; a softmax or sigmoid never reaches its target.
-        wrong = output != target if kind == "regression" else torch.ones_like(output, dtype=torch.bool)
         if self._follows:
+            wrong = _wrong(output, target, kind)
             known = [None if one is None else alive[index, : len(one)] for index, one in enumerate(self._active)]
             reached = reached_units(network, self._group.layers, self._active, known, wrong)
             for index, units in enumerate(reached):
                 seen.reached[index, trials.start : trials.start + len(units)] |= units
             return
-        seen.unclear[trials] |= ~wrong.any(2).all(1)
-        seen.reached[:layers, trials] |= self._passed_on(alive)
+        if kind == "regression":
+            seen.unclear[trials] |= ~_wrong(output, target, kind).any(2).all(1)
+        seen.reached[:layers, trials] |= self._surely_reached(active)
 
-    def _passed_on(self, alive: Tensor) -> Tensor:
-        """Which units a gradient reaches that arrives at every example's activations, [layer, trial, unit]."""
+    def _surely_reached(self, active: Tensor) -> Tensor:
+        """Which units a gradient surely reaches that arrives at every example's outputs, [layer, trial, unit].
+
+        A unit gets one if it has a slope in more rows than are cut off above it.
+
+        Args:
+            active: in how many rows units have a slope, [layer, trial, unit].
+        """
         shape = self._seen.layout.shape
-        if shape.norm == "none":
-            return alive
-        for layer in self._group.layers[:-1]:
-            if layer.gain is not None:
-                self._own_unclear(0, len(layer.gain)).logical_or_((layer.gain == 0).flatten(1).any(1))
-        if shape.norm == "batch":
-            return alive
-        # Layer normalisation mixes an example's units.
-        if shape.width == 1:
+        if shape.norm != "none":
+            for layer in self._group.layers[:-1]:
+                if layer.gain is not None:
+                    self._own_unclear(0, len(layer.gain)).logical_or_((layer.gain == 0).flatten(1).any(1))
+        closed = self._cut  # and below a row that is cut off
+        for upper in range(len(closed) - 1, 0, -1):
+            torch.maximum(closed[upper - 1], closed[upper], out=closed[upper - 1])
+        closed = closed.sum(2, keepdim=True)
+        if shape.norm == "layer" and shape.width > 1:
+            # Layer normalisation mixes an example's units.
+            open_somewhere: Tensor = closed < self._rows
+            return open_somewhere.expand_as(active)
+        if shape.norm == "layer":
             self._seen.unclear[self._group.trials] = True
-        mixed: Tensor = alive.any(2, keepdim=True).expand_as(alive)
-        return mixed
+        above = torch.cat([closed[1:], torch.zeros_like(closed[:1])])
+        reached: Tensor = active > above
+        return reached
 
     def _cuts(self, u: Tensor) -> bool:
         return any(activation.zero_derivative is not None for activation in self._group.network.activations[: len(u)])
@@ -226,3 +243,8 @@ class _Look:
         first = self._group.trials.start
         own: Tensor = self._seen.unclear[first + start : first + stop]
         return own
+
+
+def _wrong(output: Tensor, target: Tensor, kind: str) -> Tensor:
+    """Which outputs have a loss with a slope: only squared error can be met exactly, no softmax or sigmoid."""
+    return output != target if kind == "regression" else torch.ones_like(output, dtype=torch.bool)

@@ -11,6 +11,7 @@ from gradlab.config.choices import ACTIVATIONS, INITS
 from gradlab.config.sweep import Trial
 from gradlab.engine.initialise import draw_weights
 from tests.engine.comparison import differences, train_stacked
+from tests.oracles.network import PlainData
 from tests.oracles.plain import plain_trial
 from tests.oracles.samples import one_trial, random_data
 
@@ -105,20 +106,32 @@ def test_a_training_set_smaller_than_a_batch_is_one_batch() -> None:
     assert_equal([trial(train={"batch_size": 100})], random_data())
 
 
+def trials_with_cut_off_units(activation: str, family: str, norm: str) -> tuple[list[Trial], PlainData]:
+    init = {"name": "normal", "sigma_w": 1.0, "sigma_b": 3.0}
+    model = {"family": family, "activation": activation, "init": init, "norm": norm, "width": 3, "depth": 6}
+    data = random_data("multiclass", *((2, 4, 4) if family == "cnn" else (5,)))
+    return [trial(seed, model=model) for seed in range(6)], data
+
+
 @pytest.mark.parametrize("activation", ["relu", "hardtanh"])
 @pytest.mark.parametrize("family", ["mlp", "cnn"])
 def test_dead_and_cut_off_units_are_counted_exactly(activation: str, family: str) -> None:
-    init = {"name": "normal", "sigma_w": 1.0, "sigma_b": 3.0}
-    shape = (2, 4, 4) if family == "cnn" else (5,)
-    trials = [
-        trial(seed, model={"family": family, "activation": activation, "init": init, "width": 3, "depth": 6})
-        for seed in range(6)
-    ]
-    data = random_data("multiclass", *shape)
+    trials, data = trials_with_cut_off_units(activation, family, "none")
     histories = train_stacked(trials, data)
     assert any(history.layer_values["dead_units"][0, :-1].any() for history in histories.values())
     for one in trials:
         assert differences(histories[one.trial_id], plain_trial(one, data), [0], 1e-4) == []
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardtanh"])
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_cut_off_units_of_normalised_layers_are_counted_exactly(activation: str, family: str, norm: str) -> None:
+    trials, data = trials_with_cut_off_units(activation, family, norm)
+    histories = train_stacked(trials, data)
+    for one in trials:
+        found = differences(histories[one.trial_id], plain_trial(one, data), [0], 1e-4)
+        assert [line for line in found if "_units" in line] == []
 
 
 def test_sigmoid_at_depth_200_in_logarithms() -> None:
