@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -39,8 +40,12 @@ def recording_cost(training_seconds: float, recording_seconds: float) -> dict[st
 
 
 def git_commit(directory: Path) -> str | None:
-    """The commit that `directory` is at, with `-dirty` where files differ from it; None outside a repository."""
-    command = ["git", "-C", str(directory), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    """The commit that `directory` is at, with `-dirty` where files differ from it; None outside a repository.
+
+    A repository's own settings may name programs to run (githooks, a file system monitor): they are not.
+    """
+    command = ["git", "-C", str(directory), "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"]
+    command += ["--no-optional-locks", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):

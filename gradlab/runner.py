@@ -15,6 +15,7 @@ import torch
 
 from gradlab.config.dump import to_yaml
 from gradlab.config.load import LoadedConfig
+from gradlab.config.own_code import own_code
 from gradlab.config.schema import OWN_DATA
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
 from gradlab.engine.history import TrialHistory
@@ -89,7 +90,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
 
     with directory.lock():
         finished = directory.finished_trials()
-        code = digests(_references(config.trials), config.directory)
+        code = digests((reference for _, reference in own_code(config.trials)), config.directory)
         known = directory.read_info().get("code") or {}
         changed = tuple(file for file, digest in code.items() if finished and known.get(file, digest) != digest)
         parts = _pending(config.trials, shop, directory, finished)
@@ -159,12 +160,6 @@ def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
         return Workshop.prepare(config.trials, config.directory, device)
     except SettingError as error:
         raise ConfigError([Problem(config.place_of(error.setting, error.value), str(error))]) from error
-
-
-def _references(trials: Sequence[Trial]) -> set[str]:
-    """The functions of the user's own that trials name."""
-    named = {reference for trial in trials for reference in (trial.model.factory, trial.data.factory) if reference}
-    return named | {trial.model.activation.name for trial in trials if trial.model.activation.is_function}
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 
 from gradlab.errors import EXIT_INTERRUPTED, EXIT_MACHINE, ConfigError, GradlabError
+from gradlab.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -44,7 +47,7 @@ def handled(command: Callable[Parameters, Returned]) -> Callable[Parameters, Ret
 
 
 def _complain(error: GradlabError) -> None:
-    lines = str(error).splitlines()
+    lines = printable(str(error)).splitlines()
     if isinstance(error, ConfigError):
         typer.echo("\n".join(lines), err=True)
         if len(lines) > 1:
@@ -56,9 +59,17 @@ def _complain(error: GradlabError) -> None:
 def open_console(stderr: bool = False) -> Console:
     """stdout or stderr, drawn as the terminal or pipe behind it wants."""
     from rich.console import Console
+    from rich.segment import Segment
 
     class PipeConsole(Console):
-        """Leaves a closed pipe to `handled`; rich would exit with 1, which means a regression here."""
+        """Shows no control characters that come with data, and leaves a closed pipe to `handled`.
+
+        Rich would exit with 1 there, which means a regression here.
+        """
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError

@@ -13,6 +13,7 @@ import typer
 from gradlab.commands.options import (
     AsJson,
     Device,
+    NoCustomCode,
     OnDevice,
     Overrides,
     Quiet,
@@ -57,6 +58,7 @@ def check(
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a Markdown report, too.")] = None,
     workers: Workers = None,
     device: OnDevice = Device.auto,
+    no_custom_code: NoCustomCode = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,6 +74,8 @@ def check(
 
     if (baseline is None) == (base_ref is None):
         raise UsageError("name what to compare with: --baseline FILE or --base-ref REF, one of the two")
+    if no_custom_code and base_ref is not None:
+        raise UsageError("--base-ref runs the code of that revision, which --no-custom-code refuses")
     if update and baseline is None:
         raise UsageError("--update writes the file that --baseline names; --base-ref needs no file")
     if seeds_from is not None and seeds_from > MAX_SEED - _FOLLOWING_SEEDS:
@@ -86,7 +90,7 @@ def check(
         untrained["--device"] = None if device is Device.auto else device
         _check_directory(config, baseline, update, untrained, _Told(junit, markdown, json, quiet))
         return
-    loaded = load_config(config, set_, quiet)
+    loaded = load_config(config, set_, quiet, no_custom_code)
     overrides = [part for override in set_ or [] for part in ("--set", override)]
     update_command = shlex.join(["gradlab", "check", str(config), "--baseline", str(baseline), *overrides, "--update"])
     remedy = f"make it with: {update_command}" if baseline else "use the same gradlab at both revisions"

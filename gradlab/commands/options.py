@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradlab.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,6 +23,7 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+NoCustomCode = Annotated[bool, typer.Option("--no-custom-code", help="Refuse a config that names code to run.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=1024, metavar="N", help="Worker processes.  [default: the cores]")
 ]
@@ -49,11 +52,16 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
-def load_config(config: Path, overrides: Sequence[str] | None, quiet: bool) -> LoadedConfig:
+def load_config(
+    config: Path, overrides: Sequence[str] | None, quiet: bool, no_custom_code: bool = False
+) -> LoadedConfig:
     """The config with its overrides; what it notes goes to stderr."""
     from gradlab.config.load import load
+    from gradlab.config.own_code import refuse_own_code
 
     loaded = load(config, overrides or ())
+    if no_custom_code:
+        refuse_own_code(loaded)
     if not quiet:
         warn(loaded.notes)
     return loaded
@@ -69,4 +77,4 @@ def print_json(value: Any) -> None:
 def warn(notes: Iterable[object]) -> None:
     """Notes on stderr, one a line."""
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {printable(str(note))}", err=True)

@@ -12,6 +12,7 @@ from gradlab.commands.options import (
     AsJson,
     ConfigFile,
     Device,
+    NoCustomCode,
     OnDevice,
     Overrides,
     Quiet,
@@ -45,11 +46,12 @@ def run(
     device: OnDevice = Device.auto,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
+    no_custom_code: NoCustomCode = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the sweep, write a run directory, print the summary."""
-    loaded = load_config(config, set_, quiet)
+    loaded = load_config(config, set_, quiet, no_custom_code)
     if engine is Engine.ray:
         raise UsageError("--engine ray: this version of gradlab trains on the local engine only")
     if dry_run:
@@ -107,9 +109,15 @@ def run(
 
 
 @handled
-def predict(config: ConfigFile, set_: Overrides = None, json: AsJson = False, quiet: Quiet = False) -> None:
+def predict(
+    config: ConfigFile,
+    set_: Overrides = None,
+    no_custom_code: NoCustomCode = False,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Mean-field theory for every trial of the sweep, without training."""
-    loaded = load_config(config, set_, quiet)
+    loaded = load_config(config, set_, quiet, no_custom_code)
 
     with importing():
         from gradlab.report.predictions import predictions_json, print_predictions

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from gradlab.printable import printable
+
 LONGEST = 500
 """Characters of a cell or sentence."""
 
@@ -20,7 +22,7 @@ _PLAIN = re.compile(r"[a-zA-Z0-9](?:[\w .,+()=%-]*[a-zA-Z0-9)])?")
 
 def escaped(text: str) -> str:
     """A line of text that Markdown shows as it is: no markup, no HTML, no links, nobody mentioned, no issue linked."""
-    shown = (text if len(text) <= LONGEST else f"{text[:LONGEST]}...").translate(_ESCAPES)
+    shown = printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}...").translate(_ESCAPES)
     return _MENTIONS.sub(rf"\\\g<0>{_INVISIBLE}", _LINKS.sub(r"\\\g<0>", shown))
 
 

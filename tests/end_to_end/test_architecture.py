@@ -15,12 +15,13 @@ ROOT = Path(gradlab.__file__).parent
 TABLE_WING = {"analysis", "store", "config", "errors"}
 MAY_IMPORT = {
     "errors": set(),
+    "printable": set(),
     "config": {"errors"},
     "theory": {"config"},
     "engine": {"theory", "config", "errors"},
     "store": {"config", "errors"},
     "analysis": TABLE_WING,
-    "report": TABLE_WING | {"theory"},
+    "report": TABLE_WING | {"printable", "theory"},
     "export": TABLE_WING,
     "executors": {"errors"},
     "tabulate": TABLE_WING | {"engine"},
@@ -38,8 +39,8 @@ MAY_IMPORT = {
     "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
     "lightning": {"errors", "watching"},
     "huggingface": {"errors", "watching"},
-    "terminal": {"errors"},
-    "commands": TABLE_WING | {"engine", "export", "gate", "gate_run", "report", "runner", "terminal"},
+    "terminal": {"errors", "printable"},
+    "commands": TABLE_WING | {"engine", "export", "gate", "gate_run", "printable", "report", "runner", "terminal"},
     "cli": {"commands", "errors"},
     "__main__": {"cli"},
 }
