@@ -3,13 +3,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint format bench bench-jax bench-gate bench-compare bench-watch clean
+.PHONY: run test soak lint format bench bench-jax bench-gate bench-compare bench-watch clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
 
 test: $(INSTALLED)  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: $(INSTALLED)  ## what takes long: hundreds of kills, ten thousand trials, an hour of fuzzing (GRADLAB_FUZZ_SECONDS)
+	$(BIN)/python -m pytest -m soak
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
