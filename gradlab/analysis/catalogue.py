@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from gradlab.analysis.gradients import LayerRecords, Logs, reals
+from gradlab.analysis.gradients import LayerRecords, logs_of, reals
 from gradlab.analysis.layerwise import GEOMETRIC, STATISTICS
-from gradlab.analysis.measures import LAYER_AVERAGES, Measure, per_trial
+from gradlab.analysis.measures import LAYER_AVERAGES, Measure, logs_per_trial, per_trial
 from gradlab.errors import UsageError
 from gradlab.store.reading import Trials
 from gradlab.store.records import When, read_records
@@ -53,14 +53,17 @@ def chosen_measures(patterns: Sequence[str], trials: Trials, when: When | None) 
         UsageError: a pattern that names nothing.
     """
     names = _matching(patterns, _calls())
-    found = {name: reals(trials.frame[name]) for name in names if name in _OF_TRIALS}
-    measures = {name: Measure(name, Logs.of(values) if _OF_TRIALS[name] else values) for name, values in found.items()}
+    measures = {
+        name: Measure(name, logs_of(trials, name) if _OF_TRIALS[name] else reals(trials.frame[name]))
+        for name in names
+        if name in _OF_TRIALS
+    }
     at = "first" if when is None else when
     if of_steps := [name for name in names if name in _OF_STEPS]:
         steps = read_records(trials, "steps", of_steps, at)
         for name in of_steps:
-            values = per_trial(steps, name, len(trials.frame))
-            measures[name] = Measure(name, Logs.of(values) if _OF_STEPS[name] else values)
+            of_trials = logs_per_trial if _OF_STEPS[name] else per_trial
+            measures[name] = Measure(name, of_trials(steps, name, len(trials.frame)))
     measures |= _of_layers(names, trials, at, when)
     return tuple(measures[name] for name in names)
 
@@ -96,8 +99,9 @@ def _of_layers(names: Sequence[str], trials: Trials, at: When, when: When | None
         elif column == "weight_grad_norm":
             found[name] = Measure(name, records.logs_at(records.weight_grad, rows))
         else:
-            values = records.column_at(column, rows)
-            found[name] = Measure(name, Logs.of(values) if column in GEOMETRIC else values)
+            found[name] = Measure(
+                name, records.norm_at(column, rows) if column in GEOMETRIC else records.column_at(column, rows)
+            )
     return found
 
 

@@ -48,6 +48,7 @@ class GeometricMean:
         count: values behind it.
         zeros: values that are exactly 0, left out of the mean.
         not_finite: values that are infinite or not numbers, left out.
+        unknown: seeds of which no value is known, left out.
     """
 
     log10: float | None
@@ -56,6 +57,7 @@ class GeometricMean:
     count: int
     zeros: int = 0
     not_finite: int = 0
+    unknown: int = 0
 
     @property
     def value(self) -> float | None:
@@ -117,6 +119,7 @@ class GeometricMeans:
     count: Codes
     zeros: Codes
     not_finite: Codes
+    unknown: Codes
 
     def __len__(self) -> int:
         return len(self.log10)
@@ -126,8 +129,8 @@ class GeometricMeans:
 
     def __getitem__(self, group: int) -> GeometricMean:
         log10, low, high = (_known(column[group]) for column in (self.log10, self.log10_low, self.log10_high))
-        count, zeros, not_finite = (int(column[group]) for column in (self.count, self.zeros, self.not_finite))
-        return GeometricMean(log10, low, high, count, zeros, not_finite)
+        counts = (int(column[group]) for column in (self.count, self.zeros, self.not_finite, self.unknown))
+        return GeometricMean(log10, low, high, *counts)
 
 
 def means(codes: Codes, groups: int, values: Reals) -> Means:
@@ -146,7 +149,7 @@ def means(codes: Codes, groups: int, values: Reals) -> Means:
 def geometric_means(
     codes: Codes, groups: int, logs: Reals, zero: npt.NDArray[np.bool_], not_finite: npt.NDArray[np.bool_]
 ) -> GeometricMeans:
-    """The geometric mean of each group of values, from their logarithms.
+    """The geometric mean of each group of values, from their logarithms; every value is counted somewhere.
 
     Args:
         codes: `[value]`, the group that each value belongs to, from 0.
@@ -155,13 +158,14 @@ def geometric_means(
         zero: `[value]`, whether the value is exactly 0.
         not_finite: `[value]`, whether the value is infinite or not a number.
     """
+    zero = zero & ~not_finite
     used = np.isfinite(logs) & ~zero & ~not_finite
     center, half, count = _t_intervals(codes[used], groups, logs[used])
-    zeros = np.bincount(codes[zero], minlength=groups)
-    left_out = np.bincount(codes[not_finite], minlength=groups)
-    return GeometricMeans(
-        np.where((count == 0) & (zeros > 0), -np.inf, center), center - half, center + half, count, zeros, left_out
+    zeros, infinite, unknown = (
+        np.bincount(codes[rows], minlength=groups) for rows in (zero, not_finite, ~(used | zero | not_finite))
     )
+    log10 = np.where((count == 0) & (zeros > 0), -np.inf, center)
+    return GeometricMeans(log10, center - half, center + half, count, zeros, infinite, unknown)
 
 
 def _t_intervals(codes: Codes, groups: int, values: Reals) -> tuple[Reals, Reals, Codes]:

@@ -35,23 +35,31 @@ class Logs:
     not_finite: Flags
 
     @classmethod
-    def of(cls, values: Reals) -> Logs:
-        """Of the numbers themselves; NaN is what was not measured."""
+    def of(cls, values: Reals, nan: Flags) -> Logs:
+        """Of the numbers themselves.
+
+        Args:
+            values: `[row]`, NaN for what is no number and for what was not measured.
+            nan: `[row]`, which of these are no number.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
-            return cls(np.log10(values), values == 0, np.isinf(values))
+            return cls(np.log10(values), values == 0, np.isinf(values) | nan)
 
     @classmethod
-    def of_columns(cls, columns: Any, name: str) -> Logs:
+    def of_records(cls, rows: Records, name: str) -> Logs:
         """Of a column of the layers table that has a `log10_` twin, from both and `non_finite`.
 
         The logarithm of 0 is null, like that of a number that isn't one or was never measured: the plain column and
         the count of non-finite entries tell these apart. The plain column alone would be 0 below 1e-308.
         """
-        logs, plain = columns[f"log10_{name}"], columns[name]
+        twin, columns = f"log10_{name}", rows.columns
+        logs, plain = columns[twin], columns[name]
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(np.isnan(logs) & np.isfinite(plain) & (plain > 0), np.log10(plain), logs)
-        broken, known = columns["non_finite"] > 0, np.isfinite(logs)
-        return cls(logs, ~known & (plain == 0), ~known & (np.isinf(plain) | (np.isnan(plain) & broken)))
+        known, no_number = np.isfinite(logs), np.isnan(plain) & (columns["non_finite"] > 0)
+        zero = ~known & ((plain == 0) | ((logs == -np.inf) & np.isnan(plain)))
+        no_number |= rows.is_nan(name) | rows.is_nan(twin) | (logs == np.inf) | np.isinf(plain)
+        return cls(logs, zero, ~known & ~zero & no_number)
 
     def means(self, codes: Codes, groups: int) -> GeometricMeans:
         """The geometric mean of each group; `codes` says which each row belongs to."""
@@ -93,7 +101,7 @@ class LayerRecords:
         plain = (DELTA, WEIGHT_GRAD, "non_finite")
         asked = tuple(dict.fromkeys(("layer", *twins, *columns)))
         rows = read_records(trials, "layers", asked, when, "profile and layers")
-        full, time = dict(rows.columns), rows.is_time
+        full, nan, time = dict(rows.columns), dict(rows.nan), rows.is_time
         missing = np.zeros(len(trials.frame), np.bool_)
         missing[rows.trial[np.isnan(full[twins[0]]) | np.isnan(full[twins[1]])]] = True
         again = read_records(trials.where(missing), "layers", plain, when, "profile and layers")
@@ -101,18 +109,20 @@ class LayerRecords:
         there = len(again.trial) == np.count_nonzero(where)  # not so if the run was deleted in between
         for name in plain:
             if name not in columns:
-                full[name] = np.full(len(rows.trial), np.nan)
-                full[name][where] = again.columns[name] if there else np.nan
+                full[name], nan[name] = np.full(len(where), np.nan), np.zeros(len(where), np.bool_)
+                if there:
+                    full[name][where], nan[name][where] = again.columns[name], again.is_nan(name)
         layer, size = full["layer"].astype(np.int64), len(trials.frame)
         hidden = _greatest(layer[~time], rows.trial[~time], size) - 1
         times = _greatest(layer[time], rows.trial[time], size)
+        rows = replace(rows, columns=full, nan=nan)
         return cls(
-            replace(rows, columns=full),
+            rows,
             time | (times == 0)[rows.trial],
             np.maximum(np.where(times > 0, times, hidden), 0),
             np.maximum(hidden, 0),
-            Logs.of_columns(full, DELTA),
-            Logs.of_columns(full, WEIGHT_GRAD),
+            Logs.of_records(rows, DELTA),
+            Logs.of_records(rows, WEIGHT_GRAD),
         )
 
     @property
@@ -155,6 +165,10 @@ class LayerRecords:
     def column_at(self, name: str, rows: Flags) -> Reals:
         """`[trial]`, a column at rows of which a trial has at most one; NaN for a trial that has none."""
         return np.asarray(self._spread(self.rows.columns[name], rows, np.nan), np.float64)
+
+    def norm_at(self, name: str, rows: Flags) -> Logs:
+        """`[trial]`, the same of a norm without a `log10_` twin."""
+        return self.logs_at(Logs.of(self.rows.columns[name], self.rows.is_nan(name)), rows)
 
     def logs_at(self, logs: Logs, rows: Flags) -> Logs:
         """`[trial]`, the same of numbers by their logarithms."""
@@ -205,3 +219,8 @@ def _greatest(numbers: Codes, trial: Codes, trials: int) -> Codes:
 def reals(column: Any) -> Reals:
     """A column as float64, NaN for null."""
     return np.asarray(pd.to_numeric(column), np.float64)
+
+
+def logs_of(trials: Trials, name: str) -> Logs:
+    """`[trial]`, a column of the trials table."""
+    return Logs.of(reals(trials.frame[name]), trials.is_nan(name))

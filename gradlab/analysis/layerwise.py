@@ -138,7 +138,7 @@ def layer_estimates(
     for name in statistics:
         values = records.columns[name]
         if name in GEOMETRIC:
-            logs = Logs.of_columns(records.columns, name) if name in twins else Logs.of(values)
+            logs = Logs.of_records(records, name) if name in twins else Logs.of(values, records.is_nan(name))
             estimates[name] = logs.means(codes, len(first))
         else:
             estimates[name] = means(codes, len(first), values)

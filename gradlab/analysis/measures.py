@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlab.analysis.estimates import GeometricMeans, Means, Reals, means
 from gradlab.analysis.factors import Grouping
-from gradlab.analysis.gradients import Flags, LayerRecords, Logs, reals
+from gradlab.analysis.gradients import Flags, LayerRecords, Logs, logs_of, reals
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials
 from gradlab.store.records import Records, When, read_records
@@ -120,7 +120,7 @@ def standard_measures(trials: Trials, when: When | None = None) -> Measured:
         "first_grad_norm": layers.logs_at(layers.weight_grad, layers.is_first),
         "last_grad_norm": layers.logs_at(layers.weight_grad, layers.is_last_hidden),
         "decay": layers.decay() if when not in (None, "first") else _with_table(layers, trials),
-        "predicted_decay": Logs.of(reals(frame["predicted_gradient_decay"])),
+        "predicted_decay": logs_of(trials, "predicted_gradient_decay"),
     }
     names = _NAMES | (_AT_THE_END if when is None else _AT_A_STEP)
     found = {field: Measure(names.get(field, field), values) for field, values in (logs | numbers).items()}
@@ -134,9 +134,16 @@ def per_trial(records: Records, column: str, trials: int) -> Reals:
     return found
 
 
+def logs_per_trial(records: Records, column: str, trials: int) -> Logs:
+    """`[trial]`, the same of a norm."""
+    nan = np.zeros(trials, np.bool_)
+    nan[records.trial] = records.is_nan(column)
+    return Logs.of(per_trial(records, column, trials), nan)
+
+
 def _with_table(layers: LayerRecords, trials: Trials) -> Logs:
     """`[trial]`, gradient_decay at step 0: what the trials table says where there are no rows of layers."""
-    found, table = layers.decay(), Logs.of(reals(trials.frame["gradient_decay"]))
+    found, table = layers.decay(), logs_of(trials, "gradient_decay")
     bare = np.bincount(layers.rows.trial, minlength=len(trials.frame)) == 0
     pairs = ((table.logs, found.logs), (table.zero, found.zero), (table.not_finite, found.not_finite))
     return Logs(*(np.where(bare, one, other) for one, other in pairs))

@@ -89,7 +89,7 @@ def estimate_cell(estimate: Mean | GeometricMean, share: bool = False) -> str:
     """A mean as a cell."""
     if isinstance(estimate, GeometricMean):
         return geometric(estimate)
-    return percent(estimate.value) if share else arithmetic(estimate)
+    return arithmetic(estimate, percent if share else number)
 
 
 def interval_cell(estimate: Mean | GeometricMean, share: bool = False) -> str:

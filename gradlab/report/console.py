@@ -18,8 +18,8 @@ from gradlab.report.numbers import (
     geometric,
     geometric_interval,
     number,
-    percent,
     power,
+    share,
 )
 from gradlab.report.strip import ASCII_BARS, BARS, WIDEST, ZERO, Scale, colour, strip
 from gradlab.store.records import When
@@ -129,8 +129,8 @@ def _columns(summary: Summary, places: Sequence[int], scale: Scale, ascii_only: 
         Column("decay\nmeasured", cells(lambda group: geometric(group.decay))),
         Column("decay\n95 %", cells(lambda group: geometric_interval(group.decay)), 30, "decay's 95 % interval"),
         Column("decay\npredicted", cells(lambda group: number(group.predicted_decay)), 90),
-        Column("dead", cells(lambda group: percent(group.dead_fraction.value)), 70),
-        Column("satur-\nated", cells(lambda group: percent(group.saturated_fraction.value)), 50, "saturated"),
+        Column("dead", cells(lambda group: share(group.dead_fraction)), 70),
+        Column("satur-\nated", cells(lambda group: share(group.saturated_fraction)), 50, "saturated"),
         Column("train\nloss", cells(lambda group: arithmetic(group.train_loss)), 60),
         Column("eval\nloss", cells(lambda group: arithmetic(group.eval_loss)), 20),
         Column(summary.metric, cells(lambda group: arithmetic(group.metric)), 80),

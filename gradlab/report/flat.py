@@ -132,11 +132,17 @@ def _main_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _spread(name: str, estimate: Mean | GeometricMean) -> dict[str, Any]:
-    """An estimate in columns: the mean, its interval, and how many values are not in it."""
+    """An estimate in columns: the mean, its interval, how many values are in it, and how many are not and why."""
     cells = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    if isinstance(estimate, GeometricMean):
-        return cells | {f"log10_{name}": estimate.log10, f"{name}_zeros": estimate.zeros}
-    return cells
+    if not isinstance(estimate, GeometricMean):
+        return cells | {f"{name}_count": estimate.count, f"{name}_left_out": estimate.left_out}
+    return cells | {
+        f"log10_{name}": estimate.log10,
+        f"{name}_count": estimate.count,
+        f"{name}_zeros": estimate.zeros,
+        f"{name}_not_finite": estimate.not_finite,
+        f"{name}_unknown": estimate.unknown,
+    }
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gradlab.analysis.estimates import GeometricMean, Mean
@@ -47,20 +48,28 @@ def percent(fraction: float | None) -> str:
     return f"{hundredfold:.1f} %" if 0 < hundredfold < 9.95 else f"{hundredfold:.0f} %"
 
 
-def arithmetic(mean: Mean) -> str:
+def arithmetic(mean: Mean, show: Callable[[float | None], str] = number) -> str:
     """An arithmetic mean and, where some seeds are not in it, how many are."""
     total = mean.count + mean.left_out
-    return number(mean.value) + (f" ({mean.count}/{total})" if mean.left_out and mean.count else "")
+    return show(mean.value) + (f" ({mean.count}/{total})" if mean.left_out and mean.count else "")
+
+
+def share(mean: Mean) -> str:
+    """The same of a share: `62 % (3/6)`."""
+    return arithmetic(mean, percent)
 
 
 def geometric(mean: GeometricMean) -> str:
     """A geometric mean and, where some seeds are not in it, how many and why."""
-    total = mean.count + mean.zeros + mean.not_finite
+    total = mean.count + mean.zeros + mean.not_finite + mean.unknown
     notes = []
     if mean.zeros and mean.count:
         notes.append(f"{mean.zeros}/{total} are 0")
     if mean.not_finite:
         notes.append(f"{mean.not_finite}/{total} not finite")
+    if mean.unknown and mean.unknown < total:
+        plain = mean.count and not notes
+        notes.append(f"{mean.count}/{total}" if plain else f"{mean.unknown}/{total} unknown")
     return power(mean.log10) + (f" ({', '.join(notes)})" if notes else "")
 
 

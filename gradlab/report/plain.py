@@ -105,4 +105,6 @@ def _profile(profile: Profile) -> dict[str, Any]:
         "along_time": profile.along_time,
         "log10_delta_rms": plain([mean.log10 for mean in profile.delta_rms]),
         "log10_weight_grad_norm": plain([mean.log10 for mean in profile.weight_grad_norm]),
+        "delta_rms_count": [mean.count for mean in profile.delta_rms],
+        "weight_grad_norm_count": [mean.count for mean in profile.weight_grad_norm],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +14,7 @@ from gradlab.analysis.layerwise import Estimate, LayerRow, LayerTable
 from gradlab.report.facts import facts_line, note_lines
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.naming import name_column, network_line, settings_line
-from gradlab.report.numbers import NOTHING, count_of, geometric, number, percent, setting
+from gradlab.report.numbers import NOTHING, arithmetic, count_of, geometric, number, setting, share
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import LAYER
 
@@ -148,5 +148,4 @@ def _estimate(name: str, estimates: Any) -> str:
         return NOTHING
     if isinstance(estimate, GeometricMean):
         return geometric(estimate)
-    show: Callable[[float | None], str] = percent if name in _FRACTIONS else number
-    return show(estimate.value)
+    return share(estimate) if name in _FRACTIONS else arithmetic(estimate)

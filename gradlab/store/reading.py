@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -43,21 +43,29 @@ class Trials:
         part: `[trial]`, the place in `parts` of the part that holds the trial; never falls.
         parts: the parts of all runs.
         skipped: what could not be read.
+        nan: column -> `[trial]`, where it says NaN itself, which in `frame` is no other than null; of columns in which
+            it does.
     """
 
     frame: pd.DataFrame
     part: npt.NDArray[np.int64]
     parts: tuple[Part, ...]
     skipped: tuple[Skipped, ...] = ()
+    nan: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @cached_property
     def seeds(self) -> npt.NDArray[np.int64]:
         """`[trial]`, a number for the seed of each, from 0."""
         return np.unique(self.frame["seed"].to_numpy(), return_inverse=True)[1].reshape(-1)
 
+    def is_nan(self, column: str) -> npt.NDArray[np.bool_]:
+        """`[trial]`, where this column is not a number: it was measured, and came out as NaN."""
+        return self.nan.get(column, np.zeros(len(self.frame), np.bool_))
+
     def where(self, mask: npt.NDArray[np.bool_]) -> Trials:
         """The chosen trials."""
-        return replace(self, frame=self.frame[mask].reset_index(drop=True), part=self.part[mask])
+        nan = {name: flags[mask] for name, flags in self.nan.items()}
+        return replace(self, frame=self.frame[mask].reset_index(drop=True), part=self.part[mask], nan=nan)
 
 
 @dataclass(frozen=True)
@@ -84,9 +92,9 @@ def read_trials(runs: Sequence[RunDirectory]) -> Trials:
         for name, taken in finished.items():
             pieces.append((run.name, taken.rows))
             parts.append(Part(run, name, {table: found[name] for table, found in files.items()}))
-    frame = _as_frame(_united(pieces))
+    table = _united(pieces)
     part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
-    return Trials(frame, part, tuple(parts), tuple(skipped))
+    return Trials(_as_frame(table), part, tuple(parts), tuple(skipped), _nan(table))
 
 
 def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table | Skipped]:
@@ -155,6 +163,15 @@ def _as_frame(table: pa.Table) -> pd.DataFrame:
         if name not in TRIALS and pa.types.is_integer(column.type) and column.null_count:
             frame[name] = pd.Series(column.to_pylist(), frame.index, dtype=object)
     return frame
+
+
+def _nan(table: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
+    """Column -> where it is NaN, not null; of columns in which it is so anywhere."""
+    reals = [
+        name for name, kind in zip(table.column_names, table.schema.types, strict=True) if pa.types.is_floating(kind)
+    ]
+    found = {name: np.asarray(pc.fill_null(pc.is_nan(table[name]), False), np.bool_) for name in reals}
+    return {name: flags for name, flags in found.items() if flags.any()}
 
 
 def _of_run(piece: pa.Table, run: str) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,7 @@ class Records:
         is_time: `[row]`, whether it is about a time step.
         is_norm: `[row]`, whether it is about a normalisation, or anything else that is neither layer nor time step.
         skipped: what could not be read.
+        nan: name -> `[row]`, where the file says NaN itself, not null; of columns in which it does.
     """
 
     trial: Codes
@@ -56,6 +57,11 @@ class Records:
     is_time: Flags
     is_norm: Flags
     skipped: tuple[Skipped, ...] = ()
+    nan: Mapping[str, Flags] = field(default_factory=dict)
+
+    def is_nan(self, name: str) -> Flags:
+        """`[row]`, where the file says that this column is not a number: it was measured, and came out as NaN."""
+        return self.nan.get(name, np.zeros(len(self.trial), np.bool_))
 
 
 def read_records(trials: Trials, table: str, columns: Sequence[str], when: When, which: Rows = "profile") -> Records:
@@ -85,9 +91,8 @@ def read_records(trials: Trials, table: str, columns: Sequence[str], when: When,
     found = at_once(one, range(len(holders)))
     rows = _joined([piece for piece, _ in found], columns)
     skipped = tuple(miss for _, misses in found for miss in misses)
-    return Records(
-        rows.trial, rows.step, rows.columns, rows.kind == _KINDS.index(TIME), rows.kind == _KINDS.index(NORM), skipped
-    )
+    is_time, is_norm = (rows.kind == _KINDS.index(kind) for kind in (TIME, NORM))
+    return Records(rows.trial, rows.step, rows.columns, is_time, is_norm, skipped, rows.nan)
 
 
 @dataclass(frozen=True)
@@ -99,12 +104,13 @@ class _Piece:
     columns: dict[str, npt.NDArray[Any]]
     kind: Codes
     series: Codes
+    nan: dict[str, Flags]
 
     def take(self, rows: Flags) -> _Piece:
         if rows.all():
             return self
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return _Piece(self.trial[rows], self.step[rows], columns, self.kind[rows], self.series[rows])
+        columns, nan = ({name: column[rows] for name, column in of.items()} for of in (self.columns, self.nan))
+        return _Piece(self.trial[rows], self.step[rows], columns, self.kind[rows], self.series[rows], nan)
 
 
 @dataclass(frozen=True)
@@ -180,15 +186,20 @@ def _chosen(piece: _Piece, which: Rows) -> _Piece:
 
 def _joined(pieces: Sequence[_Piece], columns: Sequence[str]) -> _Piece:
     nothing = np.zeros(0, np.int64)
-    pieces = pieces or [_Piece(nothing, nothing, dict.fromkeys(columns, np.zeros(0)), nothing, nothing)]
+    pieces = pieces or [_Piece(nothing, nothing, dict.fromkeys(columns, np.zeros(0)), nothing, nothing, {})]
     if len(pieces) == 1:
         return pieces[0]
+    with_nan = dict.fromkeys(name for piece in pieces for name in piece.nan)
     return _Piece(
         np.concatenate([piece.trial for piece in pieces]),
         np.concatenate([piece.step for piece in pieces]),
         {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in columns},
         np.concatenate([piece.kind for piece in pieces]),
         np.concatenate([piece.series for piece in pieces]),
+        {
+            name: np.concatenate([piece.nan.get(name, np.zeros(len(piece.trial), np.bool_)) for piece in pieces])
+            for name in with_nan
+        },
     )
 
 
@@ -214,10 +225,12 @@ class _Source:
         trial = number[np.asarray(pc.fill_null(ids.indices, 0))]
         rows = declared(rows.drop_columns("trial_id"), self.wanted.table)
         nothing, none = np.full(len(trial), np.nan), np.zeros(len(trial), np.int64)
-        columns = {name: _values(rows[name]) if name in self._names else nothing for name in self.wanted.columns}
+        there = [name for name in self.wanted.columns if name in self._names]
+        columns = dict.fromkeys(self.wanted.columns, nothing) | {name: _values(rows[name]) for name in there}
+        nan = {name: found for name in there if (found := _is_nan(rows[name], columns[name])) is not None}
         kind = _kinds(rows["kind"]) if told else none
         series = _series(rows["name"]) if told and "name" in self._names else none
-        return _Piece(trial, np.asarray(rows["step"], np.int64), columns, kind, series).take(trial >= 0)
+        return _Piece(trial, np.asarray(rows["step"], np.int64), columns, kind, series, nan).take(trial >= 0)
 
     @cached_property
     def step_ranges(self) -> list[tuple[int, int]]:
@@ -247,6 +260,17 @@ def _values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     if pa.types.is_string(column.type):
         return np.asarray(column.to_numpy(), object)
     return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _is_nan(column: pa.ChunkedArray, values: npt.NDArray[Any]) -> Flags | None:
+    """`[row]`, which of a column's values are NaN and not null; None where none is."""
+    if values.dtype != np.float64:
+        return None
+    nan: Flags = np.isnan(values)
+    if np.count_nonzero(nan) == column.null_count:
+        return None
+    nan &= np.asarray(column.is_valid(), np.bool_)
+    return nan
 
 
 def _kinds(column: pa.ChunkedArray) -> Codes:
