@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.end_to_end.commands import only_run, start, write_config
+from tests.end_to_end.commands import only_run, parts, start, write_config
 
 SEEDS = 5000
 SWEEP = f"""
@@ -47,19 +47,17 @@ def children(process: int) -> list[int]:
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs Linux's accounts of memory")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ten_thousand_trials(workers: int, tmp_path: Path) -> None:
-    process = start("run", write_config(tmp_path, SWEEP), "--out", tmp_path / "runs", "--workers", str(workers), "-q")
-    while not list((tmp_path / "runs").glob("*/trials/*.parquet")):
-        assert process.poll() is None
-        time.sleep(0.05)
+    config, out = write_config(tmp_path, SWEEP), tmp_path / "runs"
     seen = []
-    while process.poll() is None:
-        seen.append((resident(process.pid), len(list((tmp_path / "runs").glob("*/trials/[!.]*.parquet")))))
-        time.sleep(0.1)
-    assert process.wait() == 0, process.communicate()
+    with start("run", config, "--out", out, "--workers", str(workers), "--quiet") as process:
+        while process.poll() is None:
+            seen.append((len(parts(out)), resident(process.pid)))
+            time.sleep(0.1)
+        assert process.returncode == 0, process.communicate()
     run = only_run(tmp_path / "runs")
-    parts = len(list((run / "trials").glob("*.parquet")))
-    assert parts >= 16
-    while_training = [memory for memory, finished in seen if finished < parts]
+    in_all = len(parts(out))
+    assert in_all >= 16
+    while_training = [memory for finished, memory in seen if 0 < finished < in_all]
     quarter = len(while_training) // 4
     assert quarter >= 5
     early, late = statistics.median(while_training[quarter : 2 * quarter]), statistics.median(while_training[-quarter:])
