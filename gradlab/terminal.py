@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
+SHOWN_PROBLEMS = 50
+"""Problems of a config that are shown, the first of them all."""
+
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
@@ -47,13 +50,15 @@ def handled(command: Callable[Parameters, Returned]) -> Callable[Parameters, Ret
 
 
 def _complain(error: GradlabError) -> None:
-    lines = printable(str(error)).splitlines()
     if isinstance(error, ConfigError):
-        typer.echo("\n".join(lines), err=True)
-        if len(lines) > 1:
-            typer.echo(f"{len(lines)} problems; nothing was run", err=True)
+        shown = error.problems[:SHOWN_PROBLEMS]
+        typer.echo(printable("\n".join(map(str, shown))), err=True)
+        if more := len(error.problems) - len(shown):
+            typer.echo(f"... and {more:,} more", err=True)
+        if len(error.problems) > 1:
+            typer.echo(f"{len(error.problems):,} problems; nothing was run", err=True)
     else:
-        typer.echo("error: " + "\n".join(lines), err=True)
+        typer.echo("error: " + "\n".join(printable(str(error)).splitlines()), err=True)
 
 
 def open_console(stderr: bool = False) -> Console:

@@ -72,7 +72,7 @@ def check_sweep(document: Document) -> None:
     for entry in _entries(document):
         at_key = document.at_key(entry.loc)
         if problem := sweep_path_problem(entry.path, dotted(entry.loc[:-1])):
-            document.report(at_key, problem)
+            document.report(at_key, *problem)
         elif entry.kind in {"grid", "zip"}:
             first = swept.setdefault(entry.path, entry.loc)
             if first != entry.loc:
@@ -85,8 +85,7 @@ def check_sweep(document: Document) -> None:
         if is_sweep_path(entry.path):
             for loc, value in entry.values:
                 for fault in value_faults(entry.path, value, loc):
-                    place = document.at_key(fault.loc) if fault.at_key else document.at_value(fault.loc)
-                    document.report(place, fault.message)
+                    fault.report(document)
     for kind in ("zip", "exclude", "include"):
         for index, mapping in enumerate(_list(document, kind)):
             if mapping == {}:

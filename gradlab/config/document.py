@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,12 @@ from gradlab.errors import Problem
 
 Loc = tuple[str | int, ...]
 """Keys and list indices from the top of the document to a value."""
+
+Hint = Callable[[], str]
+"""The end of a message, worked out only where it is shown: to find what a key was meant to be takes a while."""
+
+HINTS = 20
+"""Problems that get their hints, the first of them all: whoever has more has another trouble than spelling."""
 
 
 @dataclass(frozen=True, order=True)
@@ -39,17 +46,17 @@ class Document:
     root: Any
     keys: dict[Loc, Place] = field(default_factory=dict)
     values: dict[Loc, Place] = field(default_factory=dict)
-    problems: list[tuple[Place, str]] = field(default_factory=list)
+    problems: list[tuple[Place, str, Hint | None]] = field(default_factory=list)
     settled: frozenset[Place] = frozenset()
 
-    def report(self, place: Place, message: str) -> None:
+    def report(self, place: Place, message: str, hint: Hint | None = None) -> None:
         """Add a problem, unless what stands there could not be read in the first place."""
         if place not in self.settled:
-            self.problems.append((place, message))
+            self.problems.append((place, message, hint))
 
     def settle(self) -> None:
         """End the reading: what follows from a value that could not be read is not reported again."""
-        self.settled = frozenset(place for place, _ in self.problems)
+        self.settled = frozenset(place for place, _, _ in self.problems)
 
     def at_value(self, loc: Loc) -> Place:
         """The place of the value at `loc`, or of the nearest value around it that the document has."""
@@ -87,8 +94,13 @@ class Document:
 
     def sorted_problems(self) -> list[Problem]:
         """Every problem once, by place."""
-        found = [Problem(place.text, message) for place, message in sorted(self.problems)]
-        return list(dict.fromkeys(found))
+        hints = {(place, message): hint for place, message, hint in reversed(self.problems)}
+        found: dict[Problem, None] = {}
+        for place, message in sorted(hints):
+            hint = hints[place, message]
+            told = message + hint() if hint is not None and len(found) < HINTS else message
+            found.setdefault(Problem(place.text, told))
+        return list(found)
 
 
 def shorten(text: str, limit: int = 60) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from gradlab.config.choices import ACTIVATIONS, INITS
-from gradlab.config.document import shorten
+from gradlab.config.document import Hint, shorten
 from gradlab.config.schema import PARTIAL, Check, Data, Diagnosis, Experiment, Model, Record, Section, Sweep, Train
 
 SECTIONS: dict[str, type[Section]] = {"data": Data, "model": Model, "train": Train, "record": Record}
@@ -43,19 +44,19 @@ def is_sweep_path(path: str) -> bool:
     return path in SWEEP_PATHS or is_free(path)
 
 
-def sweep_path_problem(path: str, where: str) -> str | None:
-    """Why `path` cannot be a key of the part `where` of a sweep; None if it can."""
+def sweep_path_problem(path: str, where: str) -> tuple[str, Hint | None] | None:
+    """Why `path` cannot be a key of the part `where` of a sweep, with a hint; None if it can."""
     if is_sweep_path(path):
         return None
     top = path.split(".")[0]
     if path in SECTIONS:
         example = list(SECTIONS[path].model_fields)[1]
-        return f"'{path}' in {where} is a whole section; sweep its fields, such as '{path}.{example}'"
+        return f"'{path}' in {where} is a whole section; sweep its fields, such as '{path}.{example}'", None
     if top == "seeds":
-        return f"'seeds' in {where} cannot be swept: every point of the sweep runs with all seeds"
+        return f"'seeds' in {where} cannot be swept: every point of the sweep runs with all seeds", None
     if top in Experiment.model_fields and top not in SECTIONS:
-        return f"'{shorten(path)}' in {where} cannot be swept; only fields of {', '.join(SECTIONS)} can"
-    return f"unknown key '{shorten(path)}' in {where}{did_you_mean(path, SWEEP_PATHS)}"
+        return f"'{shorten(path)}' in {where} cannot be swept; only fields of {', '.join(SECTIONS)} can", None
+    return f"unknown key '{shorten(path)}' in {where}", partial(did_you_mean, path, SWEEP_PATHS)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gradlab.config.bounded import UnreadableFileError, read_bounded
 from gradlab.config.checks import check_count, check_options, check_seeds, check_sweep, momentum_note
 from gradlab.config.document import Document, Loc, Place, shorten
 from gradlab.config.fields import SECTIONS
@@ -21,7 +22,7 @@ from gradlab.config.schema import PARTIAL, Experiment, Section, Sweep
 from gradlab.config.sweep import Failure, Trial, expansion, joint_failures
 from gradlab.errors import ConfigError, Problem
 
-MAX_BYTES = 2**20
+MAX_BYTES = 2**19
 """The largest config that is read."""
 
 _FIELD = re.compile(rf"\b(?:{'|'.join(SECTIONS)})\.\w+")
@@ -99,17 +100,11 @@ def _read_text(path: Path) -> str:
         return ConfigError([Problem(f"{path}:{line}:{column}", message)])
 
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise fail("there is no such file; `gradlab init` writes a config to start from") from None
-    except IsADirectoryError:
-        raise fail("this is a folder; name the config file in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise fail(f"the file cannot be read: {reason}") from None
-    if len(content) > MAX_BYTES:
-        raise fail(f"the file is larger than {MAX_BYTES:,} bytes, which no config needs to be")
+        content = read_bounded(path, MAX_BYTES)
+    except UnreadableFileError as error:
+        if isinstance(error.cause, FileNotFoundError):
+            raise fail("there is no such file; `gradlab init` writes a config to start from") from None
+        raise fail(f"the file {error.reason}") from None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -147,7 +142,7 @@ def _validate(document: Document) -> tuple[Experiment | None, set[Any]]:
     except ValidationError as error:
         found = [fault for fault in faults(error) if fault.loc[0] != "seeds"]
     for fault in found:
-        document.report(document.at_key(fault.loc) if fault.at_key else document.at_value(fault.loc), fault.message)
+        fault.report(document)
     return None, {fault.loc[0] for fault in found}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gradlab.config.document import Document, Loc, Place, dotted, shorten
@@ -31,7 +32,7 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> list[str]:
         loc = _location(path)
         if loc is None:
             known = [*Experiment.model_fields, *_option_paths(), *SWEEP_PATHS]
-            document.report(place, f"unknown key '{shorten(path)}'{did_you_mean(path, known)}")
+            document.report(place, f"unknown key '{shorten(path)}'", partial(did_you_mean, path, known))
             continue
         value = _read(document, text, place)
         if value is None:
@@ -66,7 +67,7 @@ def _read(document: Document, text: str, place: Place) -> Document | None:
         for problem in error.problems:
             document.report(place, problem.message)
         return None
-    for _, message in value.problems:
+    for _, message, _ in value.problems:
         document.report(place, message)
     return value
 

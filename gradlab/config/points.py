@@ -75,12 +75,16 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Step:
-    """One point of a sweep: its sections, what fails in it, and the `exclude` entries that match it."""
+    """One point of a sweep: its sections, what fails in it, and the `exclude` entries that match it, as bits."""
 
     sections: dict[str, Resolved]
     failures: dict[Any, Failure]
-    matches: set[int]
-    excluded: bool
+    matches: int
+
+    @property
+    def excluded(self) -> bool:
+        """Whether the point is no part of the sweep."""
+        return self.matches != 0
 
 
 def walk(sweep: Sweep, base: Mapping[str, Section]) -> Iterator[Step]:
@@ -97,8 +101,7 @@ def walk(sweep: Sweep, base: Mapping[str, Section]) -> Iterator[Step]:
                 failures[(id(known.error), include)] = Failure(point, include, name, known.error)
         if not failures and (told := _conflict(sections)):
             failures[(told, include)] = Failure(point, include, None, ValueError(told))
-        matches = matcher(point, sections) if include is None else set()
-        yield Step(sections, failures, matches, excluded=bool(matches))
+        yield Step(sections, failures, matcher(point, sections) if include is None else 0)
 
 
 def _conflict(sections: Mapping[str, Resolved]) -> str | None:
@@ -173,34 +176,60 @@ def _canonical(section: Section) -> Resolved:
 
 
 class _Matcher:
-    """Which `exclude` entries match a point: by its values as swept, or as they are once resolved."""
+    """Which `exclude` entries match a point: by its values as swept, or as they are once resolved.
+
+    Entries are bits of a number, and each path that they name has a table of its values: thousands of entries cost a
+    point no more than one look at each path.
+    """
 
     def __init__(self, exclude: list[dict[str, Any]], base: Mapping[str, Section]) -> None:
         self._base = base
         self._keys: dict[tuple[str, int], Any] = {}
-        self._patterns = [
-            [(path, path.split("."), _options(path, wanted)) for path, wanted in entry.items()] for entry in exclude
-        ]
+        self._everything = (1 << len(exclude)) - 1
+        self._tables: dict[str, tuple[list[str], _Entries]] = {}
+        for path in dict.fromkeys(path for entry in exclude for path in entry):
+            named = [(1 << index, entry[path]) for index, entry in enumerate(exclude) if path in entry]
+            self._tables[path] = path.split("."), _Entries(path, named, self._everything)
 
-    def __call__(self, point: Mapping[str, Any], known: Mapping[str, Resolved]) -> set[int]:
-        if not self._patterns:
-            return set()
+    def __call__(self, point: Mapping[str, Any], known: Mapping[str, Resolved]) -> int:
+        if not self._everything:
+            return 0
         sections = {name: known[name].section or section for name, section in self._base.items()}
-        return {
-            index
-            for index, pattern in enumerate(self._patterns)
-            if all(
-                (path in point and self._swept(path, point[path]) in options)
-                or _match_key(value_at(sections, keys)) in options
-                for path, keys, options in pattern
-            )
-        }
+        matches = self._everything
+        for path, (keys, entries) in self._tables.items():
+            own = entries.at(_match_key(value_at(sections, keys)))
+            if path in point:
+                own |= entries.at(self._swept(path, point[path]))
+            matches &= own
+            if not matches:
+                break
+        return matches
 
     def _swept(self, path: str, value: Any) -> Any:
         key = (path, id(value))
         if key not in self._keys:
             self._keys[key] = _match_key(coerce(path, value))
         return self._keys[key]
+
+
+class _Entries:
+    """Which `exclude` entries allow which values of one field: those that name the value, or not the field at all.
+
+    Args:
+        named: the bits of the entries that name the field, and what they say of it.
+        everything: the bits of all entries.
+    """
+
+    def __init__(self, path: str, named: list[tuple[int, Any]], everything: int) -> None:
+        self._otherwise = everything & ~sum(bit for bit, _ in named)
+        self._at: dict[Any, int] = {}
+        for bit, wanted in named:
+            for option in _options(path, wanted):
+                self._at[option] = self._at.get(option, self._otherwise) | bit
+
+    def at(self, value: Any) -> int:
+        """The bits of the entries that allow `value`, a match key."""
+        return self._at.get(value, self._otherwise)
 
 
 def _options(path: str, wanted: Any) -> set[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from gradlab.config.choices import choice_errors, parameter_error
-from gradlab.config.document import Loc, Unreadable, dotted, shorten
+from gradlab.config.document import Document, Hint, Loc, Unreadable, dotted, shorten
 from gradlab.config.fields import (
     ALL_SECTIONS,
     CHOICES,
@@ -50,11 +51,18 @@ class Fault:
 
     Attributes:
         at_key: whether the key is at fault; otherwise it is the value.
+        hint: the end of the message, where there is one that takes a while.
     """
 
     loc: Loc
     at_key: bool
     message: str
+    hint: Hint | None = None
+
+    def report(self, document: Document) -> None:
+        """Add it to the document's problems."""
+        place = document.at_key(self.loc) if self.at_key else document.at_value(self.loc)
+        document.report(place, self.message, self.hint)
 
 
 def faults(error: ValidationError, prefix: Loc = ()) -> Iterator[Fault]:
@@ -67,13 +75,16 @@ def faults(error: ValidationError, prefix: Loc = ()) -> Iterator[Fault]:
         if found["type"].startswith("choice_"):
             yield from _choice_faults(loc, found["input"])
         elif found["type"] == "extra_forbidden":
-            yield Fault(loc, True, f"unknown key '{dotted(loc)}'{_known_key(loc)}")
+            yield Fault(loc, True, f"unknown key '{dotted(loc)}'", partial(_known_key, loc))
         elif found["type"] == "missing_option":
             yield Fault(loc, True, found["msg"])
         elif found["type"] == "joint_setting":
             yield Fault((*loc, context["key"]), False, found["msg"])
         elif found["type"] == "threshold_order":
             yield Fault((*loc, "vanishing"), False, found["msg"])
+        elif found["type"] == "literal_error":
+            names = re.findall(r"'([^']*)'", context["expected"])
+            yield _unknown_name(loc, dotted(loc), found["input"], names, context["expected"])
         else:
             yield Fault(loc, False, _sentence(found["type"], dotted(loc), found["input"], context, found["msg"]))
 
@@ -90,7 +101,7 @@ def value_faults(path: str, raw: Any, loc: Loc) -> list[Fault]:
         SECTIONS[section].model_validate({key: raw}, context=PARTIAL)
     except ValidationError as error:
         found = faults(error, (section,))
-        return [Fault((*loc, *fault.loc[2:]), fault.at_key, fault.message) for fault in found if key in fault.loc[1:2]]
+        return [replace(fault, loc=(*loc, *fault.loc[2:])) for fault in found if key in fault.loc[1:2]]
     return []
 
 
@@ -112,8 +123,6 @@ def _sentence(kind: str, path: str, value: Any, context: dict[str, Any], otherwi
         return f"{path} must be {words} {str(context[key]).removesuffix('.0')} ({described(value)})"
     if kind in _KINDS:
         return f"{path or 'the config'} must be {_KINDS[kind]} ({described(value)}){_hint(kind, value)}"
-    if kind == "literal_error":
-        return _unknown_name(path, value, re.findall(r"'([^']*)'", context["expected"]), context["expected"])
     if path == "name":
         rule = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or a digit"
         return f"name '{shorten(value)}' must be {rule}"
@@ -136,10 +145,11 @@ def _hint(kind: str, value: Any) -> str:
     return ""
 
 
-def _unknown_name(path: str, value: Any, candidates: list[str], expected: str) -> str:
+def _unknown_name(loc: Loc, path: str, value: Any, candidates: list[str], expected: str) -> Fault:
     if not isinstance(value, str):
-        return f"{path} must be one of {expected} ({described(value)})"
-    return f"{path} '{shorten(value)}' must be one of {expected}{did_you_mean(value, candidates)}"
+        return Fault(loc, False, f"{path} must be one of {expected} ({described(value)})")
+    told = f"{path} '{shorten(value)}' must be one of {expected}"
+    return Fault(loc, False, told, partial(did_you_mean, value, candidates))
 
 
 def _known_key(loc: Loc) -> str:
@@ -155,12 +165,11 @@ def _choice_faults(loc: Loc, value: Any) -> Iterator[Fault]:
         context = error.context or {}
         inner = (*loc, context["key"]) if "key" in context else loc
         if error.type == "choice_parameter":
-            known = did_you_mean(context["key"], context["candidates"])
-            yield Fault(inner, True, f"unknown key '{dotted(inner)}': {error.message()}{known}")
+            hint = partial(did_you_mean, context["key"], context["candidates"])
+            yield Fault(inner, True, f"unknown key '{dotted(inner)}': {error.message()}", hint)
         elif error.type == "choice_unknown":
             named = (*loc, "name") if isinstance(value, dict) else loc
-            name = context["given"]
-            yield Fault(named, False, _unknown_name(path, name, context["candidates"], context["expected"]))
+            yield _unknown_name(named, path, context["given"], context["candidates"], context["expected"])
         elif error.type == "choice_value":
             given = value.get(context["key"])
             told = f" ({described(given)})" if given is not None else ""

@@ -91,7 +91,7 @@ def expansion(experiment: Experiment) -> Expansion:
     swept = {path: path.split(".") for path in experiment.sweep.paths()}
     trials: dict[str, Trial] = {}
     failures: dict[Any, Failure] = {}
-    matched: set[int] = set()
+    matched = 0
     count = 0
     for step in walk(experiment.sweep, base):
         matched |= step.matches
@@ -110,7 +110,7 @@ def expansion(experiment: Experiment) -> Expansion:
             count += 1
             if trial_id not in trials:
                 trials[trial_id] = Trial(trial_id, seed, **sections, point=shown)
-    unmatched = tuple(index for index in range(len(experiment.sweep.exclude)) if index not in matched)
+    unmatched = tuple(index for index in range(len(experiment.sweep.exclude)) if not matched >> index & 1)
     return Expansion(tuple(trials.values()), count - len(trials), unmatched, tuple(failures.values()))
 
 

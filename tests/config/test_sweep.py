@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.config.load import LoadedConfig
 from gradlab.config.schema import DATA_OPTIONS, Experiment, Model, Sweep, Train
-from gradlab.config.sweep import config_digest, count_points, expand, points, run_name
+from gradlab.config.sweep import Expansion, config_digest, count_points, expand, expansion, points, run_name
 
 Load = Callable[..., LoadedConfig]
 
@@ -205,3 +205,48 @@ def test_factor_columns_of_a_custom_model_are_null(load_text: Load) -> None:
     assert factors["activation"] is None
     assert factors["family"] == "custom"
     assert factors["model.kwargs.x"] == '{"b": 1}'
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["model.depth", "train.lr", "model.activation", "model.residual"]),
+            st.sampled_from([1, 2, [1, 2], 0.5, 1.0, "relu", ["relu", "tanh"], {"name": "elu"}, True, [True]]),
+            min_size=1,
+        ),
+        max_size=6,
+    )
+)
+@settings(deadline=None, max_examples=60)
+def test_exclude_entries_take_out_what_each_matches_by_itself(entries: list[dict[str, Any]]) -> None:
+    fits = {
+        "model.depth": lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "train.lr": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+        "model.activation": lambda value: isinstance(value, str | dict),
+        "model.residual": lambda value: isinstance(value, bool),
+    }
+    entries = [
+        fitting
+        for entry in entries
+        if (fitting := {path: value for path, value in entry.items() if all(map(fits[path], as_list(value)))})
+    ]
+    grid = {
+        "model.depth": [1, 2, 3],
+        "train.lr": [0.5, 1.0],
+        "model.activation": ["relu", "tanh", "elu"],
+        "model.residual": [True, False],
+    }
+
+    def kept(exclude: list[dict[str, Any]]) -> set[str]:
+        return {trial.trial_id for trial in spread(exclude).trials}
+
+    def spread(exclude: list[dict[str, Any]]) -> Expansion:
+        return expansion(Experiment.model_validate({"seeds": 1, "sweep": {"grid": grid, "exclude": exclude}}))
+
+    together = spread(entries)
+    assert kept(entries) == set.intersection(kept([]), *(kept([entry]) for entry in entries))
+    assert together.unmatched == tuple(i for i, entry in enumerate(entries) if kept([entry]) == kept([]))
