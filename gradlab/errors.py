@@ -31,8 +31,12 @@ class SettingError(UsageError):
     """
 
     def __init__(self, setting: str, message: str, value: object = None) -> None:
-        self.setting, self.value = setting, value
+        self.setting, self.message, self.value = setting, message, value
         super().__init__(f"{setting}: {message}")
+
+    def __reduce__(self) -> tuple[type[SettingError], tuple[str, str, object]]:
+        """Sent from one process to another whole; an exception's own way knows only its text."""
+        return type(self), (self.setting, self.message, self.value)
 
 
 class BaselineError(GradlabError):

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from gradlab.config.own_code import own_code
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part
 from gradlab.engine.work import Workshop
@@ -33,22 +34,32 @@ class Listener(Protocol):
 
 def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
     """How many processes work: as many as wanted, or as there are cores, but no more than there are parts."""
-    if device.type != "cpu" or not can_fork():
+    if not can_work_apart(device):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores if wanted is None else wanted, parts))
 
 
+def can_work_apart(device: torch.device) -> bool:
+    """Whether processes beside this one can train on a device: a GPU's state doesn't survive a fork."""
+    return device.type == "cpu" and can_fork()
+
+
 def execute(
     parts: Sequence[Part],
     shop: Workshop,
+    device: torch.device,
     workers: int,
     listener: Listener,
     finish: Callable[[Part, list[TrialHistory]], Finished],
 ) -> Generator[tuple[Part, Finished]]:
     """What came of the parts, as they come; a part whose worker process dies is taken apart, trial by trial.
 
+    Code of the user's own never runs in this process, where another one can be had: whatever becomes of that, what is
+    finished is kept and the rest goes on.
+
     Args:
+        device: what is trained on.
         finish: makes of a part's histories what is wanted of them, in the worker process: it is sent from there.
     """
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
@@ -60,7 +71,8 @@ def execute(
     def work(part: Part, report: Callable[[float], None]) -> Finished:
         return finish(part, shop.run(part, report))
 
-    results = run_here(parts, work, progress) if workers == 1 else run_in_workers(parts, work, workers, progress)
+    apart = workers > 1 or (can_work_apart(device) and any(own_code(t for part in parts for t in part.trials)))
+    results = run_in_workers(parts, work, workers, progress) if apart else run_here(parts, work, progress)
     with closing(results):
         for result in results:
             part, finished = result.item, result.result

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -22,6 +26,12 @@ REPORT_EVERY = 0.1
 
 ATTEMPTS = 2
 """How often an item is tried whose worker process dies."""
+
+LOOK_EVERY = 1.0
+"""Seconds after which a worker that says nothing is looked at: whether it is alive."""
+
+_PR_SET_PDEATHSIG = 1
+"""As Linux numbers it."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +65,27 @@ def run_in_workers(
 
     Args:
         progress: hears how many items' worth of work is in progress, as a sum of shares.
+
+    Raises:
+        OSError: the machine has no further process, or no further file, for a worker.
     """
-    pool = [_Worker(items, work) for _ in range(min(workers, len(items)))]
+    pool: list[_Worker] = []
     waiting = list(reversed(range(len(items))))
     attempts = [0] * len(items)
     try:
-        for worker in pool:
-            worker.give(waiting.pop())
+        for _ in range(min(workers, len(items))):
+            pool.append(_Worker(items, work))
+            pool[-1].give(waiting.pop())
         while any(worker.busy for worker in pool):
-            ready = wait([worker.connection for worker in pool if worker.busy])
-            for worker in [worker for worker in pool if worker.connection in ready]:
+            for worker in _ready([worker for worker in pool if worker.busy]):
                 index = worker.index
                 try:
                     kind, value = worker.connection.recv()
                 except (EOFError, OSError):
                     reason = worker.death()
                     attempts[index] += 1
-                    pool[pool.index(worker)] = worker = _Worker(items, work)
+                    pool.remove(worker)
+                    pool.append(worker := _Worker(items, work))
                     if attempts[index] < ATTEMPTS:
                         worker.give(index)
                         continue
@@ -89,6 +103,8 @@ def run_in_workers(
                     worker.give(waiting.pop())
     finally:
         for worker in pool:
+            worker.process.kill()
+        for worker in pool:
             worker.end()
 
 
@@ -99,9 +115,14 @@ class _Worker:
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, items, work, os.getpid()), daemon=True)
-        with _interrupts_held():
-            self.process.start()
-        theirs.close()
+        try:
+            with _interrupts_held():
+                self.process.start()
+        except OSError:
+            self.connection.close()
+            raise
+        finally:
+            theirs.close()
         self.index, self.share = -1, 0.0
 
     @property
@@ -110,25 +131,45 @@ class _Worker:
 
     def give(self, index: int) -> None:
         self.index, self.share = index, 0.0
-        self.connection.send(index)
+        with suppress(OSError):  # it has died already: what reads its answer will notice
+            self.connection.send(index)
 
     def death(self) -> str:
         """Why the process is gone."""
         self.process.join(1)
         code = self.process.exitcode
         self.end()
+        if code == -signal.SIGKILL:
+            return "its worker process was killed by SIGKILL, as the system does where memory runs out"
         if code is not None and code < 0:
-            return f"its worker process was killed by {signal.Signals(-code).name}"
+            return f"its worker process was killed by {_signal_name(-code)}"
         return f"its worker process ended with exit code {code}"
 
     def end(self) -> None:
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(0.5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        """End the process, if it hasn't ended: it holds nothing that would have to be put in order."""
+        self.process.kill()
+        self.process.join()
         self.connection.close()
+
+
+def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
+    """Workers that have something to say, or are dead; waits for one."""
+    while True:
+        if speaking := wait([worker.connection for worker in busy], LOOK_EVERY):
+            return [worker for worker in busy if worker.connection in speaking]
+        # A dead worker's end of the pipe lives on in processes that the user's own code has forked there.
+        dead = [worker for worker in busy if not worker.process.is_alive() and not worker.connection.poll()]
+        for worker in dead:
+            worker.connection.close()
+        if dead:
+            return dead
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 _INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
@@ -146,9 +187,12 @@ def _interrupts_held() -> Iterator[None]:
 
 def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent: int) -> None:
     """A worker's life: take an index, work on its item, send what came of it; end when the parent is gone."""
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    _die_with_parent()
+    _die_before_parent()
     reported = 0.0
 
     def report(share: float) -> None:
@@ -170,6 +214,31 @@ def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent
         try:
             answer = ("done", work(items[index], report))
         except Exception as error:  # a bug: it is raised again where its traceback is seen
-            error.add_note("in a worker process:\n" + "".join(traceback.format_exception(error)))
-            answer = ("raised", error)
+            answer = ("raised", _sendable(error))
         connection.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback as a note, or one that says the same where it doesn't survive being sent."""
+    told = "in a worker process:\n" + "".join(traceback.format_exception(error))
+    try:
+        same = pickle.loads(pickle.dumps(error))  # noqa: S301 - made here, in this line
+    except Exception:
+        same = None
+    sent = error if type(same) is type(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    sent.add_note(told)
+    return sent
+
+
+def _die_with_parent() -> None:
+    """Where the system can, it kills this process as soon as its parent is gone, even one that hangs."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _die_before_parent() -> None:
+    """Where memory runs out, the system kills this process rather than its parent, which keeps what is finished."""
+    with suppress(OSError, ValueError):
+        path = Path("/proc/self/oom_score_adj")
+        path.write_text(str(min(1000, int(path.read_text()) + 500)))

@@ -89,7 +89,7 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
     workers = worker_count(options.workers, device, len(parts))
     listener.begin(len(trials), 0, len(parts))
     histories: dict[str, TrialHistory] = {}
-    with closing(execute(parts, shop, workers, listener, lambda part, found: found)) as results:
+    with closing(execute(parts, shop, device, workers, listener, lambda part, found: found)) as results:
         for _, found in results:
             histories |= {history.trial_id: history for history in found}
             listener.stored([history.status for history in found])

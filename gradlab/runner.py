@@ -24,6 +24,7 @@ from gradlab.engine.user_code import digests
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, Problem, SettingError, UsageError
 from gradlab.execution import Listener, execute, worker_count
+from gradlab.preparing import prepare as load
 from gradlab.provenance import provenance, recording_cost
 from gradlab.store.row_groups import PartFiles
 from gradlab.store.rundir import RunDirectory
@@ -101,7 +102,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
             info = _info(config, directory, device, workers, started)
             directory.write_info(info | {"code": {**code, **known}, **_own_metrics(config.trials, shop)})
             try:
-                with closing(execute(parts, shop, workers, listener, written)) as results:
+                with closing(execute(parts, shop, device, workers, listener, written)) as results:
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
@@ -157,7 +158,7 @@ def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
         ConfigError: data, a function or a factory that cannot be used, with its place in the config.
     """
     try:
-        return Workshop.prepare(config.trials, config.directory, device)
+        return load(config.trials, config.directory, device)
     except SettingError as error:
         raise ConfigError([Problem(config.place_of(error.setting, error.value), str(error))]) from error
 

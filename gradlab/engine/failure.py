@@ -17,9 +17,12 @@ def failed(trial: Trial, error: BaseException, otherwise: str = "") -> TrialHist
         otherwise: the place to name where no line of the user's own code was at work.
 
     Raises:
-        MachineError: it doesn't fit into memory; on a larger machine it would not fail.
+        MachineError: a built-in network that doesn't fit into memory; on a larger machine it would not fail. What the
+            user's own code asks for is its own trial's failure: it may ask for too much on any machine.
     """
     if is_out_of_memory(error):
+        if trial.model.factory is not None:
+            return TrialHistory(trial.trial_id, error=f"out of memory: {describe(error, otherwise)}")
         size = f"depth {trial.model.depth}, width {trial.model.width}"
         message = f"out of memory: trial {trial.trial_id} ({size}) is too large for this machine"
         raise MachineError(f"{message}; what is finished is kept") from error

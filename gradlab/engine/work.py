@@ -11,7 +11,7 @@ import torch
 from gradlab.config.sweep import Trial
 from gradlab.engine.activations import Activation, load_activation
 from gradlab.engine.alignment import settle
-from gradlab.engine.failure import failed
+from gradlab.engine.failure import failed, is_out_of_memory
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.stack_training import train_custom_stack
@@ -40,20 +40,30 @@ class Workshop:
     predictors: dict[str, Predictor] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
-        """Load what `trials` need.
+    def prepare(
+        cls, trials: Sequence[Trial], directory: Path, device: torch.device, made: Mapping[str, Task] | None = None
+    ) -> Workshop:
+        """Load what `trials` need; their models' factories aren't called.
+
+        Args:
+            made: tasks that have been made already, by their `data_key`.
 
         Raises:
-            SettingError: data, a function or a factory that cannot be used.
+            SettingError: data or a function that cannot be used.
         """
         settle()
         with contained():
-            return cls._prepare(trials, directory, device)
+            return cls._prepare(trials, directory, device, made or {})
 
     @classmethod
-    def _prepare(cls, trials: Sequence[Trial], directory: Path, device: torch.device) -> Workshop:
-        read = {_data_key(trial): trial for trial in trials}
-        tasks = {key: make_task(one.data, directory, one.model).to(device) for key, one in read.items()}
+    def _prepare(
+        cls, trials: Sequence[Trial], directory: Path, device: torch.device, made: Mapping[str, Task]
+    ) -> Workshop:
+        read = {data_key(trial): trial for trial in trials}
+        tasks = {
+            key: (made[key] if key in made else make_task(one.data, directory, one.model)).to(device)
+            for key, one in read.items()
+        }
         activations: dict[str, Activation] = {}
         for trial in trials:
             if trial.model.reads("activation") and trial.model.activation.label not in activations:
@@ -61,12 +71,11 @@ class Workshop:
         shop = cls(tasks, activations, directory)
         shop._check_images(trials)
         shop._check_batches(trials)
-        shop._check_factories(trials)
         return shop
 
     def task(self, trial: Trial) -> Task:
         """The task of a trial."""
-        return self.tasks[_data_key(trial)]
+        return self.tasks[data_key(trial)]
 
     def positions(self, trial: Trial) -> int:
         """Rows that one example makes in the trial's hidden layers: pixels of a cnn, steps of a sequence, else 1."""
@@ -83,14 +92,14 @@ class Workshop:
             if not trial.model.is_stacked:
                 results.append(NO_FORECAST)
                 continue
-            key = (_data_key(trial), trial.model.model_dump_json())
+            key = (data_key(trial), trial.model.model_dump_json())
             if key not in known:
                 known[key] = self._predictor(trial).forecast(trial.model)
             results.append(known[key])
         return results
 
     def _predictor(self, trial: Trial) -> Predictor:
-        key = _data_key(trial)
+        key = data_key(trial)
         if key not in self.predictors:
             self.predictors[key] = Predictor(self.tasks[key], self.activations)
         return self.predictors[key]
@@ -142,16 +151,30 @@ class Workshop:
             if trial.model.norm == "batch" and len(self.task(trial).x_train) == 1:
                 raise SettingError("model.norm", "batch normalisation needs two training examples or more", "batch")
 
-    def _check_factories(self, trials: Sequence[Trial]) -> None:
-        custom = {
-            (trial.model.model_dump_json(), _data_key(trial)): trial
-            for trial in reversed(trials)
-            if trial.model.family == "custom"
-        }
-        with torch.random.fork_rng(devices=[]):
-            for trial in list(custom.values())[-CHECKED_FACTORIES:]:
+    def check_factory(self, trial: Trial) -> None:
+        """Call the factory of a trial's model, as training will.
+
+        Raises:
+            SettingError: it cannot be used; a model that doesn't fit into memory is left to training.
+        """
+        with contained(), torch.random.fork_rng(devices=[]):
+            try:
                 build_model(trial, self.task(trial), self.directory)
+            except SettingError as error:
+                if error.__cause__ is None or not is_out_of_memory(error.__cause__):
+                    raise
 
 
-def _data_key(trial: Trial) -> str:
+def with_factories(trials: Sequence[Trial]) -> list[Trial]:
+    """One trial for each call of a custom model's factory, of the first so many that are checked."""
+    custom = {
+        (trial.model.model_dump_json(), data_key(trial)): trial
+        for trial in reversed(trials)
+        if trial.model.family == "custom"
+    }
+    return list(custom.values())[-CHECKED_FACTORIES:]
+
+
+def data_key(trial: Trial) -> str:
+    """What a trial's task depends on."""
     return f"{trial.data.model_dump_json()} {reading(trial.model)}"
