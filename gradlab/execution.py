@@ -52,6 +52,7 @@ def execute(
     workers: int,
     listener: Listener,
     finish: Callable[[Part, list[TrialHistory]], Finished],
+    pause: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[Part, Finished]]:
     """What came of the parts, as they come; a part whose worker process dies is taken apart, trial by trial.
 
@@ -61,36 +62,38 @@ def execute(
     Args:
         device: what is trained on.
         finish: makes of a part's histories what is wanted of them, in the worker process: it is sent from there.
+        pause: is called many times a second; what it raises ends the work.
     """
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
     mean = total / max(len(parts), 1)
 
     def progress(shares: float) -> None:
+        pause()
         listener.progress(min(1.0, (done + shares * mean) / total))
 
     def work(part: Part, report: Callable[[float], None]) -> Finished:
         return finish(part, shop.run(part, report))
 
     apart = workers > 1 or (can_work_apart(device) and any(own_code(t for part in parts for t in part.trials)))
-    results = run_in_workers(parts, work, workers, progress) if apart else run_here(parts, work, progress)
+    results = run_in_workers(parts, work, workers, progress, pause) if apart else run_here(parts, work, progress)
     with closing(results):
         for result in results:
             part, finished = result.item, result.result
             if finished is None:
-                finished = finish(part, _one_by_one(part, shop, str(result.reason)))
+                finished = finish(part, _one_by_one(part, shop, str(result.reason), pause))
             done += part.cost
             listener.progress(min(1.0, done / total))
             yield part, finished
 
 
-def _one_by_one(part: Part, shop: Workshop, reason: str) -> list[TrialHistory]:
+def _one_by_one(part: Part, shop: Workshop, reason: str, pause: Callable[[], None]) -> list[TrialHistory]:
     """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
     stacks = [
         replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
     ]
     found: dict[str, list[TrialHistory]] = {}
     if len(stacks) > 1:
-        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None):
+        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None, pause):
             trial_id = result.item.trials[0].trial_id
             found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
     return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]

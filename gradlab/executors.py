@@ -27,8 +27,8 @@ REPORT_EVERY = 0.1
 ATTEMPTS = 2
 """How often an item is tried whose worker process dies."""
 
-LOOK_EVERY = 1.0
-"""Seconds after which a worker that says nothing is looked at: whether it is alive."""
+LOOK_EVERY = 0.2
+"""Seconds after which workers that say nothing are looked at: whether they are alive."""
 
 _PR_SET_PDEATHSIG = 1
 """As Linux numbers it."""
@@ -57,7 +57,11 @@ def can_fork() -> bool:
 
 
 def run_in_workers(
-    items: Sequence[Item], work: Work[Result], workers: int, progress: Callable[[float], None]
+    items: Sequence[Item],
+    work: Work[Result],
+    workers: int,
+    progress: Callable[[float], None],
+    pause: Callable[[], None] = lambda: None,
 ) -> Generator[Done[Item, Result]]:
     """Work on the items in forked processes, in the given order, results as they come.
 
@@ -65,6 +69,7 @@ def run_in_workers(
 
     Args:
         progress: hears how many items' worth of work is in progress, as a sum of shares.
+        pause: is called several times a second; what it raises ends the work.
 
     Raises:
         OSError: the machine has no further process, or no further file, for a worker.
@@ -77,7 +82,7 @@ def run_in_workers(
             pool.append(_Worker(items, work))
             pool[-1].give(waiting.pop())
         while any(worker.busy for worker in pool):
-            for worker in _ready([worker for worker in pool if worker.busy]):
+            for worker in _ready([worker for worker in pool if worker.busy], pause):
                 index = worker.index
                 try:
                     kind, value = worker.connection.recv()
@@ -152,9 +157,10 @@ class _Worker:
         self.connection.close()
 
 
-def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
+def _ready(busy: Sequence[_Worker], pause: Callable[[], None]) -> list[_Worker]:
     """Workers that have something to say, or are dead; waits for one."""
     while True:
+        pause()
         if speaking := wait([worker.connection for worker in busy], LOOK_EVERY):
             return [worker for worker in busy if worker.connection in speaking]
         # A dead worker's end of the pipe lives on in processes that the user's own code has forked there.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +22,17 @@ from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
 from gradlab.engine.user_code import digests
 from gradlab.engine.work import Workshop
-from gradlab.errors import ConfigError, Problem, SettingError, UsageError
+from gradlab.errors import ConfigError, MachineError, Problem, SettingError, UsageError
 from gradlab.execution import Listener, execute, worker_count
+from gradlab.interrupts import noted
 from gradlab.preparing import prepare as load
 from gradlab.provenance import provenance, recording_cost
 from gradlab.store.row_groups import PartFiles
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import SCHEMA_VERSION, column_type
 from gradlab.tabulate import tabulate
+
+INTERRUPTED = "interrupted; finished trials are kept, the same command continues"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
         return _Written.of(PartFiles.of(tables.trials, tables.steps, tables.layers), histories)
 
-    with directory.lock():
+    with directory.lock(), noted(INTERRUPTED) as pause:
         finished = directory.finished_trials()
         code = digests((reference for _, reference in own_code(config.trials)), config.directory)
         known = directory.read_info().get("code") or {}
@@ -102,15 +105,19 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
             info = _info(config, directory, device, workers, started)
             directory.write_info(info | {"code": {**code, **known}, **_own_metrics(config.trials, shop)})
             try:
-                with closing(execute(parts, shop, device, workers, listener, written)) as results:
+                with closing(execute(parts, shop, device, workers, listener, written, pause)) as results:
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
                         listener.stored(result.statuses)
                         if tally.failed and options.fail_fast:
                             break
-            finally:
-                _finish_info(directory, tally, len(config.trials) - len(finished))
+            except BaseException:
+                # What went wrong is to be told, not that this can't be noted on the same full disk.
+                with suppress(MachineError):
+                    _finish_info(directory, tally, len(config.trials) - len(finished))
+                raise
+            _finish_info(directory, tally, len(config.trials) - len(finished))
     failed = tally.failed + sum(status == "failed" for status in finished.values())
     missing = len(config.trials) - len(finished) - tally.trained
     return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, changed)

@@ -6,12 +6,14 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
 from gradlab.errors import EXIT_INTERRUPTED, EXIT_MACHINE, ConfigError, GradlabError
 from gradlab.printable import printable
+from gradlab.store.atomic import machine_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 50
 """Problems of a config that are shown, the first of them all."""
+
+FORESEEABLE = (GradlabError, MemoryError, OSError, KeyboardInterrupt)
+"""What a command may end with that is no bug."""
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -32,25 +37,40 @@ def handled(command: Callable[Parameters, Returned]) -> Callable[Parameters, Ret
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         try:
             return command(*args, **kwargs)
-        except GradlabError as error:
-            _complain(error)
-            raise typer.Exit(error.exit_code) from None
-        except MemoryError:
-            typer.echo("error: out of memory; what is finished is kept", err=True)
-            raise typer.Exit(EXIT_MACHINE) from None
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except BrokenPipeError:
-            # Whoever read the output has seen enough; keep Python from complaining at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
+        except FORESEEABLE as error:
+            raise typer.Exit(told(error)) from None
 
     return wrapper
 
 
-def _complain(error: GradlabError) -> None:
-    if isinstance(error, ConfigError):
+def told(error: BaseException) -> int:
+    """The exit code of a foreseeable failure, of which stderr has been told, if anyone listens there."""
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        _drop_output()
+        return 0
+    with suppress(OSError):
+        _tell(error)
+    if isinstance(error, OSError):
+        _drop_output()
+    if isinstance(error, GradlabError):
+        return error.exit_code
+    return EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_MACHINE
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere: Python would try again at exit, and complain."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        typer.echo("interrupted", err=True)
+    elif isinstance(error, MemoryError):
+        typer.echo("error: out of memory; what is finished is kept", err=True)
+    elif isinstance(error, OSError):
+        typer.echo(f"error: {printable(str(machine_error(error)))}", err=True)
+    elif isinstance(error, ConfigError):
         shown = error.problems[:SHOWN_PROBLEMS]
         typer.echo(printable("\n".join(map(str, shown))), err=True)
         if more := len(error.problems) - len(shown):

@@ -24,6 +24,7 @@ from gradlab.commands.options import (
     warn,
 )
 from gradlab.errors import EXIT_REGRESSION, EXIT_TRIALS_FAILED, UsageError
+from gradlab.interrupts import raised
 from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
@@ -105,14 +106,15 @@ def check(
 
     options = Options(workers, device.value)
     if baseline is not None and update:
-        with ProgressDisplay(open_console(stderr=True), quiet) as display:
+        with raised(), ProgressDisplay(open_console(stderr=True), quiet) as display:
             measured = gate.make_baseline(loaded, baseline, seeds_from, options, display)
         _tell_update(baseline, measured.measurement, measured.failures, json, quiet)
         return
     if known is None:
         seeds = [] if seeds_from is None else ["--seeds-from", str(seeds_from)]
-        known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value], remedy)
-    with ProgressDisplay(open_console(stderr=True), quiet) as display:
+        with raised():
+            known = gate.baseline_at(str(base_ref), config, [*overrides, *seeds, "--device", device.value], remedy)
+    with raised(), ProgressDisplay(open_console(stderr=True), quiet) as display:
         outcome = gate.check(loaded, known, str(baseline or base_ref), seeds_from, options, display, remedy)
     _conclude(outcome, config, _Told(junit, markdown, json, quiet))
 

@@ -14,6 +14,7 @@ import typer
 
 from gradlab.commands.options import AsJson, Quiet, print_json, warn
 from gradlab.errors import UsageError
+from gradlab.interrupts import raised
 from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def export(
     if run.path.resolve() in {target.resolve(), *target.resolve().parents}:
         raise UsageError(f"{target} is in the run directory, which holds tables only; name another folder with --out")
     selection = select(run, where)
-    with whole_folder(target, force, replaced) as folder:
+    with raised(), whole_folder(target, force, replaced) as folder:
         with _progress(quiet, len(run.parts("steps")) + len(run.parts("layers"))) as advance:
             write(selection.trials, lambda table: selection.rows(table, advance), folder)
         files = [file.as_posix() for file in files_of(folder)]

@@ -23,6 +23,7 @@ from gradlab.commands.options import (
     warn,
 )
 from gradlab.errors import EXIT_INTERRUPTED, EXIT_TRIALS_FAILED, UsageError
+from gradlab.interrupts import raised
 from gradlab.terminal import handled, open_console
 
 
@@ -68,16 +69,16 @@ def run(
         from gradlab.report.closing import closing_notes
         from gradlab.report.console import print_summary
         from gradlab.report.progress import ProgressDisplay
-        from gradlab.runner import Options
+        from gradlab.runner import INTERRUPTED, Options
         from gradlab.runner import run as execute
 
     notes = open_console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
     try:
-        with ProgressDisplay(notes, quiet) as display:
+        with raised(), ProgressDisplay(notes, quiet) as display:
             outcome = execute(loaded, out, options, display)
     except KeyboardInterrupt:
-        typer.echo("interrupted; finished trials are kept, the same command continues", err=True)
+        typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
     summary = summarise_runs([outcome.directory])

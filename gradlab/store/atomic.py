@@ -28,11 +28,16 @@ _REMEDIES = {
 _OTHER_REMEDY = "check the disk and run the same command again; finished trials are kept"
 
 
-def machine_error(error: OSError, path: Path) -> MachineError:
-    """What went wrong at `path` in one sentence, and what to do about it."""
+def machine_error(error: OSError, path: Path | None = None) -> MachineError:
+    """What went wrong in one sentence, and what to do about it.
+
+    Args:
+        path: where; the file that the error names, if it isn't known better.
+    """
     what = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno, _OTHER_REMEDY) if error.errno is not None else _OTHER_REMEDY
-    return MachineError(f"{path}: {what}; {remedy}")
+    place = path or error.filename
+    return MachineError(f"{place}: {what}; {remedy}" if place else f"{what}; {remedy}")
 
 
 @contextmanager

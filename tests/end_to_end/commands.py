@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from typer.testing import CliRunner
 
-from gradlab.cli import app
+from gradlab.commands.application import app
 
 COMMAND = shutil.which("gradlab", path=str(Path(sys.executable).parent)) or "gradlab"
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "provenance": set(),
     "execution": {"config", "engine", "executors"},
     "preparing": {"config", "engine", "errors", "execution", "executors"},
-    "runner": TABLE_WING | {"engine", "execution", "preparing", "provenance", "tabulate"},
+    "runner": TABLE_WING | {"engine", "execution", "interrupts", "preparing", "provenance", "tabulate"},
     "watching": TABLE_WING | {"engine", "provenance", "tabulate"},
     "revision": {"store", "errors"},
     "gate": TABLE_WING | {"engine", "execution", "observe", "revision", "runner"},
@@ -40,9 +40,11 @@ MAY_IMPORT = {
     "pytest_plugin": TABLE_WING | {"gate", "guard", "report", "runner", "updating"},
     "lightning": {"errors", "watching"},
     "huggingface": {"errors", "watching"},
-    "terminal": {"errors", "printable"},
-    "commands": TABLE_WING | {"engine", "export", "gate", "gate_run", "printable", "report", "runner", "terminal"},
-    "cli": {"commands", "errors"},
+    "terminal": {"errors", "printable", "store"},
+    "commands": TABLE_WING
+    | {"engine", "export", "gate", "gate_run", "interrupts", "printable", "report", "runner", "terminal"},
+    "cli": {"commands", "interrupts", "terminal"},
+    "interrupts": set(),
     "__main__": {"cli"},
 }
 """Part -> the parts that it may import, beside itself and the version in `gradlab` itself."""
