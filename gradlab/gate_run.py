@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from gradlab.analysis.gate.judge import judge, thresholds
@@ -15,13 +14,19 @@ from gradlab.analysis.gate.matching import matches, seeds_pair_up
 from gradlab.analysis.gate.names import network_name
 from gradlab.analysis.gate.outcome import Outcome
 from gradlab.analysis.gate.resampling import LEVEL
+from gradlab.config.bounded import read_bounded
+from gradlab.config.document import Place
 from gradlab.config.dump import differing_settings
+from gradlab.config.positions import read_yaml
 from gradlab.config.schema import MIN_CHECK_SEEDS, Check
-from gradlab.errors import BaselineError, UsageError
+from gradlab.errors import BaselineError, ConfigError, UsageError
 from gradlab.observe_run import Recorded, measure_run
 from gradlab.store.baseline import check_target, write_baseline
 from gradlab.store.measurement import RECORDED, Measurement
 from gradlab.store.rundir import CONFIG_NAME, RunDirectory
+
+MAX_CONFIG_BYTES = 2**21
+"""The largest config of a run that is read: twice the largest that a user may write."""
 
 
 def check_run(run: RunDirectory, baseline: Measurement, source: str, remedy: str) -> tuple[Outcome, tuple[str, ...]]:
@@ -65,13 +70,25 @@ def make_run_baseline(run: RunDirectory, path: Path) -> Recorded:
 
 
 def _limits(run: RunDirectory) -> Check:
-    """The `check` section of the run's config; the defaults where there is none."""
+    """The `check` section of the run's config; the defaults where there is none.
+
+    Raises:
+        UsageError, ConfigError: it can't be read; the message says where.
+    """
     path = run.path / CONFIG_NAME
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Check.model_validate((content or {}).get("check") or {})
-    except (OSError, ValueError, AttributeError, yaml.YAMLError, ValidationError) as error:
-        raise UsageError(f"{path}: its section `check` can't be read ({str(error).splitlines()[0]})") from None
+        text = read_bounded(path, MAX_CONFIG_BYTES).decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: its section `check` can't be read (not UTF-8 text)") from None
+    document = read_yaml(text, lambda line, column: Place(0, line, column, f"{path}:{line}:{column}"))
+    if document.problems:
+        raise ConfigError(document.sorted_problems())
+    try:
+        return Check.model_validate(document.get("check") or {})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = document.at_value(("check", *fault["loc"])).text
+        raise UsageError(f"{place}: its section `check` can't be read ({fault['msg']})") from None
 
 
 def _with_seeds(measured: Measurement, seeds: Sequence[int]) -> Measurement:

@@ -164,7 +164,8 @@ def _same_rows(records: Records, grouping: Grouping) -> tuple[Codes, Codes, Code
         The group of each thing, from the input on and time steps last; the first row that is about it; and `[row]`,
         which of them the row is about.
     """
-    layer, time = records.columns["layer"].astype(np.int64), records.is_time
+    time = records.is_time
+    layer = np.unique(records.columns["layer"], return_inverse=True)[1].reshape(-1)
     other = np.flatnonzero(time | records.is_norm)
     series = np.zeros(len(layer), np.int64)
     series[other] = pd.factorize(records.columns["name"][other], use_na_sentinel=False)[0] + 1

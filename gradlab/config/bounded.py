@@ -48,7 +48,7 @@ def read_bounded(path: Path, most: int) -> bytes:
     except ValueError as error:
         raise UnreadableFileError(path, f"cannot be read ({error})") from None
     if len(content) > most:
-        raise UnreadableFileError(path, f"is larger than {_in_words(most)}, the most that is read; name another file")
+        raise UnreadableFileError(path, f"is larger than {_in_words(most)}, the most that is read")
     return content
 
 

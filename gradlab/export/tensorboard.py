@@ -71,7 +71,7 @@ def start_of(info: Mapping[str, Any]) -> float:
     """When a run began by its `run.json`, in seconds since the epoch; 0 where that is not known."""
     try:
         return datetime.fromisoformat(info["start"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return 0.0
 
 

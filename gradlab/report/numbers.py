@@ -12,6 +12,9 @@ NOTHING = "-"
 
 _PLAIN_EXPONENTS = 300
 
+_LONGEST_EXPONENT = 1e9
+"""Beyond it three digits of the logarithm say nothing about those of the number."""
+
 
 def number(value: float | None) -> str:
     """Three significant digits: `0.123`, `1.23e-5`, `0`, `inf`; `-` for what is unknown."""
@@ -33,6 +36,8 @@ def power(log10: float | None) -> str:
         return "0" if log10 < 0 else "inf"
     if abs(log10) < _PLAIN_EXPONENTS:
         return number(10.0**log10)
+    if abs(log10) > _LONGEST_EXPONENT:
+        return f"10^{number(log10)}"
     exponent = math.floor(log10)
     mantissa = f"{10.0 ** (log10 - exponent):.2f}"
     return f"1.00e{exponent + 1}" if mantissa == "10.00" else f"{mantissa}e{exponent}"

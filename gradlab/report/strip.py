@@ -51,8 +51,10 @@ class Scale:
 
     def level(self, value: float) -> int:
         """The bar for a log10 magnitude, 0 to 7."""
+        if value >= self.high:
+            return len(BARS) - 1
         share = (value - self.low) / (self.high - self.low)
-        return max(0, min(len(BARS) - 1, round(share * (len(BARS) - 1))))
+        return max(0, round(share * (len(BARS) - 1)))
 
 
 def strip(values: Sequence[float | None], scale: Scale, width: int = WIDEST, ascii_only: bool = False) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gradlab.config.bounded import UnreadableFileError, check_regular, read_bounded
 from gradlab.errors import BaselineError, UsageError
 from gradlab.store.atomic import machine_errors, write_text
 from gradlab.store.baseline_reading import from_text
@@ -32,7 +33,7 @@ def check_target(path: Path) -> None:
     """Make sure that a baseline can be written to `path`, before the work that makes it.
 
     Raises:
-        UsageError: something else stands there.
+        UsageError: something else stands there; a pipe or a device is something else, too.
         MachineError: its folder can't be made.
     """
     if path.is_dir():
@@ -41,6 +42,7 @@ def check_target(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             return
+        check_regular(path)
         with path.open("rb") as stream:
             head = stream.read(1 << 16)
     begins = b"".join(head.split())
@@ -70,12 +72,10 @@ def read_baseline(path: Path, remedy: str) -> Measurement:
         BaselineError: there is none, or the file is none that can be compared.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BaselineError(f"{path}: no baseline of gradlab (larger than {MAX_BYTES >> 20} MiB); {remedy}")
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        raise BaselineError(f"{path}: there is no such baseline; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise BaselineError(f"{path}: cannot be read ({reason}); {remedy}") from None
+        text = read_bounded(path, MAX_BYTES).decode()
+    except UnreadableFileError as error:
+        none = isinstance(error.cause, FileNotFoundError)
+        raise BaselineError(f"{path}: {'there is no such baseline' if none else error.reason}; {remedy}") from None
+    except UnicodeDecodeError:
+        raise BaselineError(f"{path}: cannot be read (not UTF-8 text); {remedy}") from None
     return from_text(text, str(path), remedy)

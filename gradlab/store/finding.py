@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradlab.errors import UsageError
-from gradlab.store.rundir import CONFIG_NAME, RunDirectory, is_run_directory, unreadable_version
+from gradlab.store.opening import unreadable_version
+from gradlab.store.run_info import read_run_info
+from gradlab.store.rundir import CONFIG_NAME, INFO_NAME, RunDirectory, is_run_directory
 from gradlab.store.tables import SCHEMA_VERSION
 
 
@@ -87,8 +89,10 @@ def _search(path: Path) -> tuple[list[Path], list[Skipped]]:
 
 
 def _readable(path: Path) -> tuple[list[Path], list[Skipped]]:
-    reason = unreadable_version(RunDirectory(path).read_info().get("schema_version", SCHEMA_VERSION))
-    return ([], [Skipped(path, reason)]) if reason else ([path], [])
+    info = read_run_info(path / INFO_NAME)
+    if reason := unreadable_version(info.facts.get("schema_version", SCHEMA_VERSION)):
+        return [], [Skipped(path, reason)]
+    return [path], [Skipped(path / INFO_NAME, info.fault)] if info.fault else []
 
 
 def _folders(path: Path) -> list[Path]:

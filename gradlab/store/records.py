@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradlab.store.finding import Skipped
-from gradlab.store.part_files import at_once, declared, from_part, unless_broken
+from gradlab.store.opening import check_ids, declared, opened
+from gradlab.store.part_files import at_once, from_part, unless_broken
 from gradlab.store.reading import Trials
 from gradlab.store.tables import LAYER, NORM, TIME
 
@@ -216,14 +217,13 @@ class _Source:
         return unless_broken(self.path, lambda: self._read(group))
 
     def _read(self, group: int) -> _Piece:
-        told = () if self._layers_only(group) else ("kind", "name")
-        asked = dict.fromkeys(("trial_id", "step", *self.wanted.columns, *told))
-        with pq.ParquetFile(self.path, metadata=self.footer, read_dictionary=["trial_id"]) as file:
+        options = {"metadata": self.footer, "read_dictionary": ["trial_id"]}
+        with opened(self.path, self.wanted.table, **options) as file:
+            told = () if self._layers_only(group) else ("kind", "name")
+            asked = dict.fromkeys(("trial_id", "step", *self.wanted.columns, *told))
             rows = file.read_row_group(group, [name for name in asked if name in self._names], use_threads=False)
-        ids = rows["trial_id"].combine_chunks()
-        number = np.array([self.wanted.numbers.get(text, -1) for text in ids.dictionary.to_pylist()] or [-1], np.int64)
-        trial = number[np.asarray(pc.fill_null(ids.indices, 0))]
-        rows = declared(rows.drop_columns("trial_id"), self.wanted.table)
+            trial = self._trial(rows["trial_id"])
+            rows = declared(rows.drop_columns("trial_id"), self.wanted.table)
         nothing, none = np.full(len(trial), np.nan), np.zeros(len(trial), np.int64)
         there = [name for name in self.wanted.columns if name in self._names]
         columns = dict.fromkeys(self.wanted.columns, nothing) | {name: _values(rows[name]) for name in there}
@@ -232,11 +232,21 @@ class _Source:
         series = _series(rows["name"]) if told and "name" in self._names else none
         return _Piece(trial, np.asarray(rows["step"], np.int64), columns, kind, series, nan).take(trial >= 0)
 
+    def _trial(self, ids: pa.ChunkedArray) -> Codes:
+        """`[row]`, the number of its trial; -1 where it is none of those that are wanted."""
+        check_ids(ids)
+        if not pa.types.is_dictionary(ids.type):
+            ids = ids.cast(pa.string()).dictionary_encode()
+        encoded = ids.combine_chunks()
+        numbers = [self.wanted.numbers.get(text, -1) for text in encoded.dictionary.to_pylist()]
+        trial: Codes = np.array(numbers or [-1], np.int64)[np.asarray(encoded.indices)]
+        return trial
+
     @cached_property
     def step_ranges(self) -> list[tuple[int, int]]:
         """The least and greatest step of each row group; everything where the footer doesn't say."""
-        found = [self._ends("step", group) for group in range(self.footer.num_row_groups)]
-        return [(_LEAST, _GREATEST) if ends is None else ends for ends in found]
+        found = (self._ends("step", group) for group in range(self.footer.num_row_groups))
+        return [ends if ends and all(type(end) is int for end in ends) else (_LEAST, _GREATEST) for ends in found]
 
     def _layers_only(self, group: int) -> bool:
         return "kind" not in self._names or self._ends("kind", group) == (LAYER, LAYER)

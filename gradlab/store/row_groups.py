@@ -61,7 +61,7 @@ def encoded(table: pa.Table) -> bytes:
 
 def _write_rows(table: pa.Table, stream: Any) -> None:
     # Columns of some hundred values: to start a zstd stream for each would take three times as long as to read them.
-    pq.write_table(table, stream, compression="snappy")
+    pq.write_table(table, stream, compression="snappy", write_page_checksum=True)
 
 
 def write_by_step(table: pa.Table, stream: Any) -> None:
@@ -74,7 +74,8 @@ def write_by_step(table: pa.Table, stream: Any) -> None:
     table = table.take(pa.array(np.argsort(table["step"].to_numpy(), kind="stable")))
     # Measured numbers hardly repeat: a dictionary of them costs as much as the rest, and space.
     repeating = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-    with pq.ParquetWriter(stream, table.schema, compression="zstd", use_dictionary=repeating) as writer:
+    options = {"compression": "zstd", "use_dictionary": repeating, "write_page_checksum": True}
+    with pq.ParquetWriter(stream, table.schema, **options) as writer:
         if not table.num_rows:
             writer.write_table(table)
         for start, end in itertools.pairwise(_edges(table["step"].to_numpy())):

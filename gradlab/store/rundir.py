@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors, write_whole
 from gradlab.store.locking import locked
+from gradlab.store.opening import NewerPartError, UnreadablePartError, declared, opened, unreadable_version
 from gradlab.store.row_groups import PartFiles
+from gradlab.store.run_info import read_run_info
 from gradlab.store.tables import SCHEMA_VERSION, TABLES
 
 CONFIG_NAME = "config.yaml"
@@ -135,7 +136,7 @@ class RunDirectory:
 
         Raises:
             MachineError: the machine said no; parts written before are kept.
-            ValueError: a part of this name holds other trials.
+            UsageError: a part of this name holds other trials.
         """
         for table in _WRITE_ORDER:
             target, content = self.path / table / f"{part_id}.parquet", files.content[table]
@@ -143,7 +144,8 @@ class RunDirectory:
             if standing is None:
                 write_whole(target, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
             elif not standing <= files.trial_ids or (table == "trials" and standing != files.trial_ids):
-                raise ValueError(f"{target} holds other trials than the part to be written")
+                told = "holds other trials than its name says: it was edited, or belongs to another run"
+                raise UsageError(f"{target} {told}; put it back as it was, or start over with --fresh")
 
     def finished_trials(self) -> dict[str, str]:
         """Trial id -> status of every trial that is written."""
@@ -175,12 +177,8 @@ class RunDirectory:
         write_whole(self.path / INFO_NAME, lambda stream: stream.write(f"{text}\n".encode()))
 
     def read_info(self) -> dict[str, Any]:
-        """The facts of `run.json`; empty where it is missing or broken."""
-        try:
-            info = json.loads((self.path / INFO_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return info if isinstance(info, dict) else {}
+        """The facts of `run.json`, each of its shape; empty where it is missing or broken."""
+        return read_run_info(self.path / INFO_NAME).facts
 
     def make(self, config_yaml: str, info: Mapping[str, Any]) -> None:
         """Make this directory with a config, what run.json says at first, and empty tables; whole or not at all.
@@ -232,20 +230,6 @@ def is_run_directory(path: Path) -> bool:
     return (path / CONFIG_NAME).is_file() and (path / "trials").is_dir()
 
 
-def unreadable_version(version: Any) -> str | None:
-    """Why tables of this schema version (of run.json or a part's footer) cannot be read; None if they can."""
-    try:
-        number = int(version)
-    except (TypeError, ValueError):
-        return f"has an unknown schema version {version!r}; upgrade gradlab"
-    if number <= SCHEMA_VERSION:
-        return None
-    return (
-        f"was written by a newer gradlab (schema version {number}, this one reads up to {SCHEMA_VERSION}); "
-        "upgrade gradlab"
-    )
-
-
 def is_something(path: Path) -> bool:
     """Whether anything but an empty folder stands at `path`."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
@@ -270,11 +254,18 @@ def remove_asides(path: Path) -> None:
 
 
 def _columns(part: Path, columns: list[str]) -> pa.Table | None:
-    """Columns of a part file; None where it is missing, broken or foreign."""
+    """Columns of a part file; None where it is missing, broken or foreign.
+
+    Raises:
+        UsageError: a newer gradlab wrote it.
+    """
+    table = part.parent.name
     try:
-        with pq.ParquetFile(part) as file:
-            return file.read(columns=columns) if set(columns) <= set(file.schema_arrow.names) else None
-    except (OSError, pa.ArrowInvalid):
+        with opened(part, table) as file:
+            return declared(file.read(columns=columns), table)
+    except NewerPartError as error:
+        raise UsageError(f"{part} {error}, or start over with --fresh") from None
+    except UnreadablePartError:
         return None
 
 

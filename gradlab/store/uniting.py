@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
+from gradlab.store.opening import plain_type
 from gradlab.store.tables import TRIALS, schema
 
 _PANDAS_INDEX = "__index_level_"
@@ -18,7 +19,7 @@ def united_schema(schemas: Iterable[pa.Schema]) -> pa.Schema:
     for one in schemas:
         for field in one:
             if field.name not in TRIALS and not field.name.startswith(_PANDAS_INDEX):
-                extra[field.name] = _common_type(extra.get(field.name), _plain_type(field.type))
+                extra[field.name] = _common_type(extra.get(field.name), plain_type(field.type))
     return schema("trials", extra)
 
 
@@ -32,14 +33,6 @@ def conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
             column = pa.nulls(table.num_rows, field.type)
         arrays.append(column if column.type == field.type else column.cast(field.type))
     return pa.Table.from_arrays(arrays, schema=wanted)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        return kind
-    if pa.types.is_integer(kind):
-        return pa.int64()
-    return pa.float64() if pa.types.is_floating(kind) else pa.string()
 
 
 def _common_type(one: pa.DataType | None, other: pa.DataType) -> pa.DataType:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradlab.errors import UsageError
 from gradlab.store.atomic import machine_errors
+from gradlab.store.finding import Skipped
 from gradlab.store.locking import HeldError, locked
+from gradlab.store.opening import unreadable_version
+from gradlab.store.part_files import from_part, read_part
 from gradlab.store.row_groups import write_table
 from gradlab.store.rundir import (
     WATCHED,
@@ -24,7 +26,6 @@ from gradlab.store.rundir import (
     is_run_directory,
     is_something,
     remove_asides,
-    unreadable_version,
 )
 from gradlab.store.tables import SCHEMA_VERSION
 from gradlab.store.uniting import conformed, united_schema
@@ -132,9 +133,12 @@ class WatchedRun:
         with self._locked():
             if target.exists():
                 # Others may have given it further columns.
-                write_table(target, conformed(trials, united_schema([trials.schema, pq.read_schema(target)])))
+                standing = from_part(target, "trials", lambda file: file.schema_arrow)
+                known = [] if isinstance(standing, Skipped) else [standing]
+                write_table(target, conformed(trials, united_schema([trials.schema, *known])))
                 return
-            others = {path: pq.read_table(path) for path in self.directory.parts("trials")}
+            found = {path: read_part(path, "trials", None) for path in self.directory.parts("trials")}
+            others = {path: rows for path, rows in found.items() if not isinstance(rows, Skipped)}
             wanted = united_schema([trials.schema, *(other.schema for other in others.values())])
             for path, other in others.items():
                 if not wanted.equals(united_schema([other.schema])):

@@ -14,7 +14,7 @@ def test_a_file_of_at_most_the_bound_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(range(100)))
     assert read_bounded(path, 100) == bytes(range(100))
-    with pytest.raises(UnreadableFileError, match=r"file: is larger than 99 bytes.*name another"):
+    with pytest.raises(UnreadableFileError, match=r"file: is larger than 99 bytes"):
         read_bounded(path, 99)
 
 

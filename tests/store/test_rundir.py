@@ -103,7 +103,7 @@ def test_a_broken_part_is_written_again(tmp_path):
 
 def test_a_part_of_other_trials_is_no_continuation(tmp_path):
     run = make_run(tmp_path, [[FakeTrial("a")]])
-    with pytest.raises(ValueError, match="other trials"):
+    with pytest.raises(UsageError, match=r"part-0.parquet holds other trials.*--fresh"):
         run.write_part("part-0", **arrow([FakeTrial("b")]))
 
 

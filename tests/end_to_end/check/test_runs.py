@@ -196,7 +196,7 @@ def test_thresholds_are_those_of_the_config_beside_the_tables(tmp_path: Path, ba
     (run / "config.yaml").write_text("name: now\ncheck: {delta_rms: small}\n")
     answer = invoke("check", run, "--baseline", baseline)
     assert answer.code == 2
-    assert f"{run / 'config.yaml'}: its section `check`" in answer.stderr
+    assert f"{run / 'config.yaml'}:2:20: its section `check`" in answer.stderr
 
 
 def test_a_sweep_of_gradlab_run(tmp_path: Path) -> None:
