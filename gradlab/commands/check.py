@@ -142,7 +142,9 @@ def _check_directory(
         raise UsageError(f"{', '.join(given)}: nothing is trained where a run directory is checked")
     if baseline is None:
         raise UsageError("name what to compare with: --baseline FILE")
-    run, _ = find_run(path)
+    run, skipped = find_run(path)
+    if not told.quiet:
+        warn(skipped)
     remedy = f"make it with: {shlex.join(['gradlab', 'check', str(path), '--baseline', str(baseline), '--update'])}"
     if update:
         found = make_run_baseline(run, baseline)
