@@ -12,6 +12,7 @@ import torch
 
 from gradlab.config.own_code import own_code
 from gradlab.engine.history import TrialHistory
+from gradlab.engine.memory import available
 from gradlab.engine.stacks import Part
 from gradlab.engine.work import Workshop
 from gradlab.executors import can_fork, run_here, run_in_workers
@@ -63,7 +64,11 @@ def execute(
         device: what is trained on.
         finish: makes of a part's histories what is wanted of them, in the worker process: it is sent from there.
         pause: is called many times a second; what it raises ends the work.
+
+    Raises:
+        MachineError: a trial that is too large for the memory there is, before any training.
     """
+    shop, workers = shop.sharing_memory(parts, workers, available(device))
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
     mean = total / max(len(parts), 1)
 

@@ -12,6 +12,7 @@ from gradlab.config.sweep import Trial
 from gradlab.engine.activations import Activation, load_activation
 from gradlab.engine.alignment import settle
 from gradlab.engine.failure import failed, is_out_of_memory
+from gradlab.engine.footprint import in_pieces, records_of, share
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.stack_training import train_custom_stack
@@ -32,12 +33,16 @@ class Workshop:
     """Everything that the trials of a config need, loaded once: data sets, activations, where the user's files lie.
 
     `predictors` fills up as predictions are asked for.
+
+    Attributes:
+        room: bytes that the work on a part may take; None where it isn't known what there is.
     """
 
     tasks: Mapping[str, Task]
     activations: Mapping[str, Activation]
     directory: Path
     predictors: dict[str, Predictor] = field(default_factory=dict)
+    room: int | None = None
 
     @classmethod
     def prepare(
@@ -107,13 +112,35 @@ class Workshop:
     def _predicted_decay(self, trial: Trial) -> float | None:
         return self._predictor(trial).predict(trial.model).gradient_decay if trial.model.is_stacked else None
 
+    def sharing_memory(self, parts: Sequence[Part], workers: int, there: int | None) -> tuple[Workshop, int]:
+        """The same with its room, which is a worker's share, and how many workers there is memory for.
+
+        Args:
+            workers: as many as there may be.
+            there: bytes that are available to all of them; None where it isn't known.
+
+        Raises:
+            MachineError: a trial that doesn't fit even alone.
+        """
+        if there is None or not parts:
+            return self, workers
+        able, room = share(parts, self.task, there, workers)
+        return replace(self, room=room), able
+
+    def _fitting(self, part: Part) -> list[Stack]:
+        """The part's stacks, in pieces where they don't fit into the memory there is, beside the part's records."""
+        if self.room is None:
+            return list(part.stacks)
+        left = self.room - records_of(part.stacks)
+        return [piece for stack in part.stacks for piece in in_pieces(stack, self.task(stack.trials[0]), left)]
+
     def run(self, part: Part, progress: Callable[[float], None] = lambda fraction: None) -> list[TrialHistory]:
         """Train all trials of a part; `progress` is told the share of its trials that is done."""
         with contained():
             histories: list[TrialHistory] = []
-            for stack in part.stacks:
-                share, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
-                histories += self._run_stack(stack, lambda f, share=share, done=done: progress(done + share * f))  # type: ignore[misc]
+            for stack in self._fitting(part):
+                own, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
+                histories += self._run_stack(stack, lambda f, own=own, done=done: progress(done + own * f))  # type: ignore[misc]
             return [
                 replace(history, predicted_gradient_decay=self._predicted_decay(trial))
                 for history, trial in zip(histories, part.trials, strict=True)
