@@ -83,16 +83,14 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
     device = choose_device(options.device)
     shop = prepare(config, device)
     experiment = config.experiment
-    directory = RunDirectory.create_or_continue(
-        out, experiment.name, config_digest(experiment), to_yaml(experiment), options.fresh
-    )
+    identity = (experiment.name, config_digest(experiment), to_yaml(experiment))
     extra = extra_columns(config.trials)
 
     def written(part: Part, histories: list[TrialHistory]) -> _Written:
         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
         return _Written.of(PartFiles.of(tables.trials, tables.steps, tables.layers), histories)
 
-    with directory.lock(), noted(INTERRUPTED) as pause:
+    with RunDirectory.held(out, *identity, options.fresh) as directory, noted(INTERRUPTED) as pause:
         finished = directory.finished_trials()
         code = digests((reference for _, reference in own_code(config.trials)), config.directory)
         known = directory.read_info().get("code") or {}

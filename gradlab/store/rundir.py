@@ -9,8 +9,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,14 @@ class RunDirectory:
     def create_or_continue(
         cls, out: Path, name: str, digest: str, config_yaml: str, fresh: bool = False
     ) -> RunDirectory:
-        """The run directory of a config under `out`, made if it isn't there.
+        """The run directory of a config under `out`, made if it isn't there: see `held`."""
+        with cls.held(out, name, digest, config_yaml, fresh) as run:
+            return run
+
+    @classmethod
+    @contextmanager
+    def held(cls, out: Path, name: str, digest: str, config_yaml: str, fresh: bool = False) -> Iterator[RunDirectory]:
+        """The run directory of a config under `out`, made if it isn't there, with this process as its one writer.
 
         Args:
             out: the folder of runs.
@@ -74,18 +81,20 @@ class RunDirectory:
             MachineError: the machine said no, or another process is writing there.
         """
         run = cls(out / f"{name}-{digest[:8]}")
-        with machine_errors(run.path):
-            out.mkdir(parents=True, exist_ok=True)
-            remove_asides(run.path)
-            if is_something(run.path):
-                run._check_ours(digest, fresh)
-                with run.lock():
-                    if not fresh:
-                        run._tidy(digest)
-                        return run
-                    _delete(run.path)
-            run.make(config_yaml, {"config_digest": digest})
-        return run
+        with ExitStack() as writer:
+            with machine_errors(run.path):
+                out.mkdir(parents=True, exist_ok=True)
+                remove_asides(run.path)
+                if is_something(run.path):
+                    run._check_ours(digest, fresh)
+                    if fresh:
+                        with run.lock():
+                            _delete(run.path)
+                if not is_something(run.path):
+                    run.make(config_yaml, {"config_digest": digest})
+                writer.enter_context(run.lock())
+                run._tidy(digest)
+            yield run
 
     def lock(self) -> AbstractContextManager[None]:
         """Holds this directory as its one writer; raises MachineError where another process does."""
@@ -189,15 +198,16 @@ class RunDirectory:
             OSError: the machine said no, or something else stands here.
         """
         made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}-{threading.get_ident()}"))
-        for table in TABLES:
-            (made.path / table).mkdir(parents=True)
-        write_whole(made.path / CONFIG_NAME, lambda stream: stream.write(config_yaml.encode()))
-        made.write_info(info)
         try:
+            for table in TABLES:
+                (made.path / table).mkdir(parents=True)
+            write_whole(made.path / CONFIG_NAME, lambda stream: stream.write(config_yaml.encode()))
+            made.write_info(info)
             made.path.rename(self.path)
-        except OSError as error:
+        except BaseException as error:
             shutil.rmtree(made.path, ignore_errors=True)
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST} or not is_run_directory(self.path):
+            taken = isinstance(error, OSError) and error.errno in {errno.ENOTEMPTY, errno.EEXIST}
+            if not taken or not is_run_directory(self.path):
                 raise
 
     def _check_ours(self, digest: str, fresh: bool) -> None:
