@@ -21,7 +21,7 @@ from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.where.condition import parse_where
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
-from gradlab.store.reading import Trials, read_trials
+from gradlab.store.reading import Trials, readable_trials
 from gradlab.store.records import When
 from gradlab.store.rundir import RunDirectory
 
@@ -92,10 +92,7 @@ def compare_runs(
     Raises:
         UsageError: the question can't be answered; the message says why.
     """
-    trials = read_trials(runs)
-    if not len(trials.frame) and any(run.parts("trials") for run in runs):
-        raise UsageError("no trials can be read:" + "".join(f"\n  {reason}" for reason in trials.skipped))
-    trials = _chosen(trials, question)
+    trials = _chosen(readable_trials(runs), question)
     summary = summarise(trials, question.by, question.step)
     notes = check_recorded(trials, summary.measured.layers.rows, question.step)
     measures = None

@@ -143,7 +143,9 @@ def means(codes: Codes, groups: int, values: Reals) -> Means:
     """
     finite = np.isfinite(values)
     center, half, count = _t_intervals(codes[finite], groups, values[finite])
-    return Means(center, center - half, center + half, count, np.bincount(codes[~finite], minlength=groups))
+    left_out = np.bincount(codes[~finite], minlength=groups)
+    with np.errstate(invalid="ignore"):
+        return Means(center, center - half, center + half, count, left_out)
 
 
 def geometric_means(
@@ -165,14 +167,17 @@ def geometric_means(
         np.bincount(codes[rows], minlength=groups) for rows in (zero, not_finite, ~(used | zero | not_finite))
     )
     log10 = np.where((count == 0) & (zeros > 0), -np.inf, center)
-    return GeometricMeans(log10, center - half, center + half, count, zeros, infinite, unknown)
+    with np.errstate(invalid="ignore"):
+        return GeometricMeans(log10, center - half, center + half, count, zeros, infinite, unknown)
 
 
 def _t_intervals(codes: Codes, groups: int, values: Reals) -> tuple[Reals, Reals, Codes]:
     """Mean, half width of its interval (Student 1908; NaN below two values) and count of each group."""
     count = np.bincount(codes, minlength=groups)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         center = np.bincount(codes, values, groups) / count
+        if np.isinf(center).any():  # a sum beyond float64 whose mean need not be
+            center = np.where(count > 0, np.bincount(codes, values / count[codes], groups), center)
         squares = np.bincount(codes, np.square(values - center[codes]), groups)
         deviation = np.sqrt(squares / (count - 1))
         quantile = quantiles(np.maximum(count - 1, 1), CONFIDENCE)

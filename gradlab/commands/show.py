@@ -23,10 +23,10 @@ def show(
     from gradlab.report.plain import show_json
     from gradlab.report.show import print_run
     from gradlab.store.finding import find_run
-    from gradlab.store.reading import read_trials
+    from gradlab.store.reading import readable_trials
 
     run, skipped = find_run(run_directory)
-    trials = read_trials([run])
+    trials = readable_trials([run])
     layers, more = layer_tables(trials if trial is None else find_trial(trials, trial))
     if not quiet:
         warn(dict.fromkeys([*skipped, *trials.skipped, *more]))

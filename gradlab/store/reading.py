@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
@@ -95,6 +96,18 @@ def read_trials(runs: Sequence[RunDirectory]) -> Trials:
     table = _united(pieces)
     part = np.repeat(np.arange(len(pieces)), [piece.num_rows for _, piece in pieces])
     return Trials(_as_frame(table), part, tuple(parts), tuple(skipped), _nan(table))
+
+
+def readable_trials(runs: Sequence[RunDirectory]) -> Trials:
+    """The same, where some can be read or there are none yet.
+
+    Raises:
+        UsageError: there are trials, and none can be read.
+    """
+    trials = read_trials(runs)
+    if not len(trials.frame) and any(run.parts("trials") for run in runs):
+        raise UsageError("no trials can be read:" + "".join(f"\n  {reason}" for reason in trials.skipped))
+    return trials
 
 
 def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table | Skipped]:
