@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +13,8 @@ from numpy.typing import NDArray
 
 from gradlab.config.schema import DEFAULT_SEQUENCE_LENGTH, Data
 from gradlab.engine import sequences, shipped
+from gradlab.engine.archives import CONVERTED, read_npz
+from gradlab.engine.memory import available, require
 from gradlab.engine.splits import split_indices
 from gradlab.engine.user_code import RAISED, describe, load_function
 from gradlab.errors import SettingError
@@ -23,19 +23,6 @@ ARRAYS = ("x_train", "y_train", "x_eval", "y_eval")
 TASKS = ("multiclass", "binary", "multilabel", "regression")
 
 Array = NDArray[Any]
-
-_UNREADABLE = (
-    ValueError,
-    OSError,
-    EOFError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What numpy and zipfile raise for a file that is damaged, no .npz, or holds objects."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +58,34 @@ def load_arrays(data: Data, directory: Path, sequence_length: int | None = None)
 
 def _load(data: Data, directory: Path, steps: int) -> Arrays:
     if data.name == "npz":
-        return checked(_read_npz(directory / str(data.path)), str(data.task), "data.path")
+        return checked(read_npz(directory / str(data.path), ARRAYS), str(data.task), "data.path")
     if data.name == "custom":
         return _from_factory(data, directory)
+    _require_room(data, steps)
     if data.name in _SEQUENCES:
         return _split(data, *_SEQUENCES[data.name](data, steps))
     x, y, task = _GENERATORS[data.name](data)
     if data.name == "diabetes":
         return _standardised_targets(_split(data, x, y, task))
     return _split(data, x, y, task)
+
+
+def _require_room(data: Data, steps: int) -> None:
+    """Refuse to generate more than there is memory for.
+
+    Raises:
+        MachineError: with the numbers.
+    """
+    features = {
+        "gaussian": int(data.n_features or 0),
+        "multilabel": int(data.n_features or 0) + 3 * int(data.n_labels or 0),
+        "adding": 2 * steps,
+        "delayed_recall": steps * (int(data.n_symbols or 0) + sequences.DISTRACTORS + 1),
+    }.get(data.name, 2)
+    count = int(data.n_samples or 0)
+    told = f"data set '{data.name}' of {count:,} examples with {features:,} numbers each"
+    remedy = "make data.n_samples or the size of an example smaller"
+    require(count * features * (8 + CONVERTED), told, remedy, available())
 
 
 def _digits(_data: Data) -> tuple[Array, Array, str]:
@@ -173,19 +179,6 @@ def _standardised_targets(arrays: Arrays) -> Arrays:
     return replace(arrays, **scaled)
 
 
-def _read_npz(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise SettingError("data.path", f"{path}: no such file; paths in a config are relative to the config's folder")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in ARRAYS if name not in archive.files]
-            if missing:
-                raise SettingError("data.path", f"{path}: no array {', '.join(missing)}; it needs {', '.join(ARRAYS)}")
-            return {name: archive[name] for name in ARRAYS}
-    except _UNREADABLE as error:
-        raise SettingError("data.path", f"{path}: not a readable .npz of plain arrays ({error})") from error
-
-
 def _from_factory(data: Data, directory: Path) -> Arrays:
     factory = load_function("data.factory", str(data.factory), directory)
     try:
@@ -198,6 +191,8 @@ def _from_factory(data: Data, directory: Path) -> Arrays:
         arrays = {name: np.asarray(made[name]) for name in ARRAYS}
     except ValueError as error:
         raise SettingError("data.factory", f"must return arrays: {error}") from error
+    elements = sum(array.size for array in arrays.values())
+    require(CONVERTED * elements, f"data.factory: what it made, {elements:,} numbers,", "make less", available())
     return checked(arrays, str(made["task"]), "data.factory")
 
 
@@ -230,9 +225,22 @@ def checked(arrays: Mapping[str, Array], task: str, setting: str) -> Arrays:
     if arrays["x_train"].shape[1:] != arrays["x_eval"].shape[1:]:
         raise SettingError(setting, "examples of x_train and x_eval differ in shape")
     targets = {name: _checked_targets(arrays[name], task, setting, name) for name in ("y_train", "y_eval")}
+    if task == "multiclass":
+        _check_classes(targets["y_train"], targets["y_eval"], setting)
     if targets["y_train"].shape[1:] != targets["y_eval"].shape[1:]:
         raise SettingError(setting, "y_train and y_eval differ in their number of outputs")
     return Arrays(arrays["x_train"], targets["y_train"], arrays["x_eval"], targets["y_eval"], task)
+
+
+def _check_classes(y_train: Array, y_eval: Array, setting: str) -> None:
+    """Classes are 0 to the largest label of both splits, and the network has an output for each of them.
+
+    More of them than training examples are labels of another kind, such as years or numbers of articles.
+    """
+    largest = max((int(y.max()), name) for y, name in ((y_train, "y_train"), (y_eval, "y_eval")))
+    if largest[0] >= len(y_train):
+        told = f"{largest[1]} holds class {largest[0]:,}, and there are {len(y_train):,} training examples"
+        raise SettingError(setting, f"{told}, fewer than classes; number the classes 0, 1, 2, ...")
 
 
 def _checked_targets(y: Array, task: str, setting: str, name: str) -> Array:

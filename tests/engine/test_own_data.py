@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
+import tracemalloc
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.config.schema import Data
+from gradlab.engine import archives, datasets
 from gradlab.engine.datasets import ARRAYS, Arrays, load_arrays
-from gradlab.errors import SettingError
+from gradlab.engine.tasks import make_task
+from gradlab.errors import MachineError, SettingError
 
 # npz
 
@@ -81,6 +87,8 @@ USELESS: list[tuple[str, str, dict[str, Any], str]] = [
     ("negative classes", "multiclass", {"y_train": np.array([0, 1, -1, 0, 1, 2])}, "y_train"),
     ("classes between classes", "multiclass", {"y_eval": np.array([0, 0.5, 1])}, "y_eval"),
     ("one-hot classes", "multiclass", {"y_train": np.eye(6, 3)}, "y_train"),
+    ("more classes than examples", "multiclass", {"y_train": np.array([0, 1, 2, 0, 1, 999_999])}, "999,999"),
+    ("more classes than examples, evaluated", "multiclass", {"y_eval": np.array([0, 1, 6])}, "y_eval holds class 6"),
     ("a third class of two", "binary", {}, "y_train"),
     ("labels -1 and 1", "binary", {"y_train": np.array([-1, 1] * 3), "y_eval": np.array([0, 1, 1])}, "y_train"),
     ("labels beyond 1", "multilabel", {"y_train": 2 * np.ones((6, 2)), "y_eval": np.ones((3, 2))}, "y_train"),
@@ -161,6 +169,109 @@ def test_a_damaged_npz_is_read_or_is_an_error_of_the_setting(
     (folder / "damaged.npz").write_bytes(damaged)
     with suppress(SettingError):
         load_arrays(Data(name="npz", path="damaged.npz", task="multiclass"), folder)
+
+
+def claiming(name: str, shape: tuple[int, ...], folder: Path, held: bytes | None = None) -> Path:
+    """An .npz whose array `name` has a header of this shape, and holds zeros of this size, or something else."""
+    path = folder / "claims.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for other, array in good().items():
+            if other != name:
+                with archive.open(f"{other}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            if held is not None:
+                member.write(held)
+                return path
+            left = 8 * math.prod(shape)
+            while left:
+                left -= member.write(bytes(min(left, 1 << 24)))
+    return path
+
+
+def refused(path: Path) -> tuple[type[Exception], str, int]:
+    """What comes of an .npz, and the bytes that were allocated at most."""
+    data = Data(name="npz", path=path.name, task="multiclass")
+    tracemalloc.start()
+    try:
+        load_arrays(data, path.parent)
+    except (SettingError, MachineError) as error:
+        return type(error), str(error), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize("shape", [(10**12,), (10**6, 10**6), (2**40, 2**40), (7, 3), (-1, 3)])
+def test_a_header_that_claims_more_than_is_there_is_damage(shape: tuple[int, ...], tmp_path: Path) -> None:
+    kind, message, peak = refused(claiming("x_train", shape, tmp_path, held=bytes(8 * 6 * 3)))
+    assert kind is SettingError
+    for word in ("claims.npz", "x_train", f"{8 * math.prod(shape):,} bytes", "144 are there", "anew"):
+        assert word in message
+    assert peak < 10**6
+
+
+def test_a_zip_bomb_is_refused_with_the_numbers_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = claiming("x_eval", (2**20, 2**4), tmp_path)
+    assert path.stat().st_size < 2**20
+    monkeypatch.setattr(archives, "available", lambda: 2**28)
+    kind, message, peak = refused(path)
+    assert kind is MachineError
+    for word in ("claims.npz", "x_eval [1048576, 16] of 0.12 GiB", "0.25 GiB is available"):
+        assert word in message
+    assert peak < 10**6
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "no regular file" in refused(tmp_path / "pipe.npz")[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "gaussian", "n_samples": 10**7, "n_features": 10**5},
+        {"name": "multilabel", "n_samples": 10**7, "n_labels": 10**4},
+        {"name": "delayed_recall", "n_samples": 10**7, "n_symbols": 10**4},
+        {"name": "adding", "n_samples": 10**7},
+    ],
+)
+def test_more_generated_data_than_there_is_memory_for_is_refused_at_once(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(MachineError, match=r"10,000,000 examples .* GiB of memory, and .*n_samples"):
+        load_arrays(Data(**options), tmp_path, 10**5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "gaussian", "n_features": 50},
+        {"name": "multilabel", "n_features": 50, "n_labels": 3},
+        {"name": "adding", "standardize": True},
+        {"name": "delayed_recall", "n_symbols": 8},
+        {"name": "npz", "path": "large.npz", "task": "regression"},
+    ],
+    ids=lambda options: options["name"],
+)
+def test_what_data_are_said_to_take_is_what_they_take_within_a_factor_of_three(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    for module in (archives, datasets):
+        monkeypatch.setattr(module, "require", lambda needed, *words: told.append(needed))
+    x = np.random.default_rng(0).standard_normal((20_000, 50))
+    np.savez(tmp_path / "large.npz", x_train=x, y_train=x[:, 0], x_eval=x[:9], y_eval=x[:9, 0])
+    samples = {} if options["name"] == "npz" else {"n_samples": 20_000}
+    tracemalloc.start()
+    task = make_task(Data(**(options | samples)), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1] + 4 * task.x_train.numel()
+    tracemalloc.stop()
+    assert peak / 3 < sum(told) < 3 * peak
 
 
 # custom
