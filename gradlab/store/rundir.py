@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,8 +259,9 @@ def remove_asides(path: Path) -> None:
     """Remove what a crash left of making or deleting the run at `path`; another process may be making it right now."""
     for pattern, age in ((".old-*", 0.0), (".new-*", _ABANDONED_AFTER)):
         for aside in path.parent.glob(f".{path.name}{pattern}"):
-            if time.time() - aside.stat().st_mtime >= age:
-                shutil.rmtree(aside, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                if time.time() - aside.stat().st_mtime >= age:
+                    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _columns(part: Path, columns: list[str]) -> pa.Table | None:
