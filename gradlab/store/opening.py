@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from gradlab.config.bounded import UnreadableFileError, check_regular
 from gradlab.config.document import shorten
 from gradlab.errors import MachineError
+from gradlab.store.seal import seal_is_broken
 from gradlab.store.tables import SCHEMA_VERSION, TABLES, VERSION_KEY
 
 MOST = 10**9
@@ -22,6 +23,8 @@ MOST = 10**9
 
 _COUNTED = {"step", "layer"}
 """Columns whose every cell is a whole number from 0 to `MOST`."""
+
+_REMEDY = "; restore it, or remove it and its part in trials/ and run the config again"
 
 _KEYS = {
     "trials": {"trial_id", "seed", "status"},
@@ -41,10 +44,10 @@ class NewerPartError(UnreadablePartError):
 
 @contextmanager
 def opened(path: Path, table: str, **options: Any) -> Iterator[pq.ParquetFile]:
-    """A part file of a table, each page of which is compared with its checksum when it is read.
+    """A part file of a table; its footer and each page that is read are compared with their checksums.
 
     Args:
-        options: of `pyarrow.parquet.ParquetFile`.
+        options: of `pyarrow.parquet.ParquetFile`; with its `metadata` the footer is known, and not looked at again.
 
     Raises:
         UnreadablePartError: it is missing, broken, of another kind or of a newer gradlab; also of reading from it.
@@ -52,6 +55,8 @@ def opened(path: Path, table: str, **options: Any) -> Iterator[pq.ParquetFile]:
     """
     with told(path):
         check_regular(path)
+        if "metadata" not in options and seal_is_broken(path):
+            raise UnreadablePartError(f"is damaged (its footer is not the one that was written){_REMEDY}")
         with pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
             _check_schema(file.schema_arrow, table)
             yield file
@@ -156,7 +161,7 @@ def _check_schema(schema: pa.Schema, table: str) -> None:
 
 
 def _broken(error: Exception) -> UnreadablePartError:
-    return UnreadablePartError(f"is broken or no Parquet file ({_first_line(error)})")
+    return UnreadablePartError(f"is broken or no Parquet file ({_first_line(error)}){_REMEDY}")
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradlab.store.atomic import write_whole
+from gradlab.store.seal import sealed
 from gradlab.store.tables import SCHEMA_VERSION, VERSION_KEY
 
 ROWS = 1 << 16
@@ -50,13 +51,13 @@ def write_table(target: Path, table: pa.Table) -> None:
 
 
 def encoded(table: pa.Table) -> bytes:
-    """A table as a Parquet file of this schema version; rows that have steps stand by step."""
+    """A table as a Parquet file of this schema version, with checksums; rows that have steps stand by step."""
     stamp = {**(table.schema.metadata or {}), VERSION_KEY: str(SCHEMA_VERSION)}
     rows = table.replace_schema_metadata(stamp)
     stream = io.BytesIO()
     write = write_by_step if "step" in rows.column_names else _write_rows
     write(rows, stream)
-    return stream.getvalue()
+    return sealed(stream.getvalue())
 
 
 def _write_rows(table: pa.Table, stream: Any) -> None:
