@@ -12,7 +12,8 @@ test: $(INSTALLED)  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: $(INSTALLED)  ## what takes long: hundreds of kills, ten thousand trials, an hour of fuzzing (GRADLAB_FUZZ_SECONDS)
-	$(BIN)/python -m pytest -m soak
+	-$(BIN)/pip install --quiet 'atheris>=3.0'  # not to be had for every Python: without it the fuzzer says it is skipped
+	$(BIN)/python -m pytest -m soak -rs
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

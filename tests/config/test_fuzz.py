@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
@@ -13,6 +18,7 @@ from hypothesis import strategies as st
 
 from gradlab.config.fields import ALL_SECTIONS, SWEEP_PATHS
 from gradlab.config.load import load
+from gradlab.config.positions import MAX_COPIES
 from gradlab.config.schema import Experiment
 from gradlab.config.starter import starter_config
 from gradlab.config.sweep import Trial
@@ -108,3 +114,74 @@ def load_or_fail_strictly(path: Path, key: str, value: str) -> None:
     *parents, last = key.split(".")
     path.write_text("".join(f"{parent}: {{" for parent in parents) + f"{last}: {value}" + "}" * len(parents))
     load(path)
+
+
+# Texts that are made to cost more than their length.
+
+_COUNTS = st.integers(1, 400)
+_HOSTILE = st.one_of(
+    _COUNTS.map(lambda n: "".join(f"depht{number}: 1\n" for number in range(n))),
+    _COUNTS.map(lambda n: "seeds: 1\n" * n),
+    _COUNTS.map(lambda n: "model:\n" + "".join(f"  depht{number}: &a{number} [{number}]\n" for number in range(n))),
+    _COUNTS.map(lambda n: "check: [&a x" + ", *a" * n + "]\n"),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)).map(
+        lambda size: (
+            "record: [&a0 [x]"
+            + "".join(f", &a{level} [{', '.join([f'*a{level - 1}'] * size[1])}]" for level in range(1, size[0]))
+            + "]\n"
+        )
+    ),
+    _COUNTS.map(lambda n: "data: " + "[" * n + "]" * n + "\n"),
+    _COUNTS.map(lambda n: "train:\n" + "".join(" " * (level + 1) + "a:\n" for level in range(n))),
+    _COUNTS.map(lambda n: f"name: {'9' * 40 * n}\n"),
+    _COUNTS.map(lambda n: f"seeds: 1e{n}\n"),
+    _COUNTS.map(lambda n: f"diagnosis: {{vanishing: 0x{'f' * n}}}\n"),
+    _COUNTS.map(lambda n: 'name: "' + r"\u0041" * n + '"\n'),
+    st.tuples(st.integers(1, 9), _COUNTS).map(
+        lambda size: (
+            "sweep:\n  grid:\n"
+            + "".join(f"    model.kwargs.x{axis}: [{', '.join(map(str, range(size[1])))}]\n" for axis in range(size[0]))
+        )
+    ),
+    _COUNTS.map(
+        lambda n: (
+            "sweep:\n  grid: {model.depth: ["
+            + ", ".join(map(str, range(1, n + 1)))
+            + "]}\n  exclude:\n"
+            + "".join(f"  - {{model.depth: [{number}, {number + 1}]}}\n" for number in range(1, n + 1))
+        )
+    ),
+)
+_MOST_TRIALS = 2000
+
+
+def calls_of(function: Callable[[], object]) -> int:
+    """How many functions are called meanwhile, Python's and C's."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(_HOSTILE, min_size=1, max_size=3).map("".join))
+def test_no_text_costs_more_than_in_proportion_to_its_length(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    with mock.patch("gradlab.config.checks.MAX_TRIALS", _MOST_TRIALS):
+        tracemalloc.start()
+        load_or_fail(path, text.encode(), [])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        calls = calls_of(lambda: load_or_fail(path, text.encode(), []))
+    copies = MAX_COPIES if "*a" in text else 0
+    trials = _MOST_TRIALS if "sweep" in text else 100
+    assert peak < 4 * 2**20 + 1000 * (len(text) + trials + copies)
+    assert calls < 50_000 + 100 * len(text) + 200 * trials + 30 * copies
