@@ -2,7 +2,7 @@
 
 import sys
 
-from gradlab.interrupts import take_signals
+from gradlab.interrupts import ignore_signals, take_signals
 
 
 def main() -> None:
@@ -15,3 +15,5 @@ def main() -> None:
         app()
     except FORESEEABLE as error:
         sys.exit(told(error))
+    finally:
+        ignore_signals()

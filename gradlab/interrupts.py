@@ -30,10 +30,20 @@ def take_signals() -> None:
     _thread.start_new_thread(_watch, (theirs,))
 
 
+def ignore_signals() -> None:
+    """All is done, and Python is about to end: it would let these signals kill it while it tidies up."""
+    for number in _NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
-def raised() -> Iterator[None]:
-    """Within, these signals raise KeyboardInterrupt; `GRACE` later, or at a second one, the process ends."""
-    with _answering(_Answer("interrupted", _raise)):
+def raised(message: str = "interrupted") -> Iterator[None]:
+    """Within, these signals raise KeyboardInterrupt; `GRACE` later, or at a second one, the process ends.
+
+    Args:
+        message: for stderr where the process has to be ended.
+    """
+    with _answering(_Answer(message, _raise)):
         yield
 
 

@@ -75,7 +75,7 @@ def run(
     notes = open_console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
     try:
-        with raised(), ProgressDisplay(notes, quiet) as display:
+        with raised(INTERRUPTED), ProgressDisplay(notes, quiet) as display:
             outcome = execute(loaded, out, options, display)
     except KeyboardInterrupt:
         typer.echo(INTERRUPTED, err=True)
