@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,19 +80,23 @@ class Document:
                 return None
         return value
 
-    def remove(self, loc: Loc) -> None:
-        """Take out the key or list item at `loc`; later items move up."""
-        *parents, last = loc
-        container = self.get(*parents)
-        del container[last]
-        depth = len(parents)
+    def remove(self, locs: Collection[Loc]) -> None:
+        """Take out keys and list items, none of them inside another; later items move up."""
+        gone, items = set(locs), defaultdict[Loc, list[int]](list)
+        for loc in gone:
+            if isinstance(loc[-1], int):
+                items[loc[:-1]].append(loc[-1])
+            else:
+                del self.get(*loc[:-1])[loc[-1]]
+        # The innermost lists first: their own places are still the old ones.
+        for parents in sorted(items, key=len, reverse=True):
+            items[parents].sort()
+            for index in reversed(items[parents]):
+                del self.get(*parents)[index]
         for places in (self.keys, self.values):
-            for other in [other for other in places if other[:depth] == tuple(parents) and len(other) > depth]:
-                step = other[depth]
-                if step == last:
-                    del places[other]
-                elif isinstance(step, int) and isinstance(last, int) and step > last:
-                    places[(*parents, step - 1, *other[depth + 1 :])] = places.pop(other)
+            kept = [(moved, place) for loc, place in places.items() if (moved := _moved(loc, gone, items)) is not None]
+            places.clear()
+            places.update(kept)
 
     def sorted_problems(self) -> list[Problem]:
         """Every problem once, by place."""
@@ -101,6 +107,17 @@ class Document:
             told = message + hint() if hint is not None and len(found) < HINTS else message
             found.setdefault(Problem(place.text, told))
         return list(found)
+
+
+def _moved(loc: Loc, gone: Set[Loc], items: Mapping[Loc, Sequence[int]]) -> Loc | None:
+    """Where something stands once the locations `gone`, among them `items` of lists, are taken out; None if it goes."""
+    steps = list(loc)
+    for depth, step in enumerate(loc):
+        if loc[: depth + 1] in gone:
+            return None
+        if isinstance(step, int) and loc[:depth] in items:
+            steps[depth] = step - bisect_left(items[loc[:depth]], step)
+    return tuple(steps)
 
 
 def shorten(text: str, limit: int = 60) -> str:

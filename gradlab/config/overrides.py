@@ -90,7 +90,7 @@ def _put(document: Document, loc: Loc, value: Document) -> None:
         container[step] = inner
         container = inner
     if loc[-1] in container:
-        document.remove(loc)
+        document.remove([loc])
     container[loc[-1]] = value.root
     document.keys[loc] = place
     document.values.update({(*loc, *inside): place for inside in value.values})
@@ -104,21 +104,23 @@ def _default_choice(path: str) -> str:
 
 def _take_out_of_sweep(document: Document, path: str, place: Place) -> list[str]:
     """Remove `path`, and the paths inside it, from grid, zip and include: the override wins."""
-    removed: list[str] = []
+    removed: dict[str, None] = {}
+    gone: list[Loc] = []
     for block in _blocks(document):
-        for key in list(document.get(*block)):
-            if key == path or key.startswith(f"{path}."):
-                document.remove((*block, key))
-                removed.append(key)
-            elif path.startswith(f"{key}."):
+        mapping = document.get(*block)
+        own = [key for key in mapping if key == path or key.startswith(f"{path}.")]
+        for key in mapping:
+            if path.startswith(f"{key}."):
                 document.report(place, f"'{key}' is swept, which decides '{path}' too; override '{key}' instead")
-        if len(block) > 2 and not document.get(*block) and removed:
-            document.remove(block)
-    return [f"{place.text}: {key} is no longer swept" for key in dict.fromkeys(removed)]
+        removed.update(dict.fromkeys(own))
+        whole = len(block) > 2 and len(own) == len(mapping) > 0
+        gone += [block] if whole else [(*block, key) for key in own]
+    document.remove(gone)
+    return [f"{place.text}: {key} is no longer swept" for key in removed]
 
 
 def _blocks(document: Document) -> list[Loc]:
-    """The mappings of grid, zip and include, from the last to the first, so that removing one moves none to come."""
+    """The mappings of grid, zip and include, from the last to the first."""
     found: list[Loc] = [("sweep", "grid")]
     for kind in ("zip", "include"):
         entries = document.get("sweep", kind)

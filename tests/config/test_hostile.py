@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gradlab.cli import main
+from gradlab.config import document as document_module
 from gradlab.config import points as points_module
 from gradlab.config.document import HINTS
 from gradlab.config.load import MAX_BYTES, LoadedConfig, load
@@ -95,3 +96,22 @@ def test_exclude_entries_are_looked_up_and_not_gone_through(monkeypatch: pytest.
     assert {trial.model.depth for trial in found.trials} == {7}
     assert len(found.trials) == 40
     assert looked <= 4 * len(depths) * len(rates), "two fields, each as swept and as resolved"
+
+
+def test_an_override_takes_a_field_out_of_a_long_sweep_in_one_go(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+    moved = document_module._moved
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return moved(*arguments)
+
+    monkeypatch.setattr(document_module, "_moved", counted)
+    entries = "".join(f"  - {{model.depth: {depth}, train.lr: {depth}.5}}\n" for depth in range(1, 301))
+    loaded = load_text(f"seeds: 1\nsweep:\n  include:\n{entries}", "model.depth=7")
+    assert {trial.model.depth for trial in loaded.trials} == {7}
+    assert len(loaded.trials) == 300
+    assert looked < 10 * 300
