@@ -186,10 +186,11 @@ class _Matcher:
         self._base = base
         self._keys: dict[tuple[str, int], Any] = {}
         self._everything = (1 << len(exclude)) - 1
-        self._tables: dict[str, tuple[list[str], _Entries]] = {}
-        for path in dict.fromkeys(path for entry in exclude for path in entry):
-            named = [(1 << index, entry[path]) for index, entry in enumerate(exclude) if path in entry]
-            self._tables[path] = path.split("."), _Entries(path, named, self._everything)
+        named: dict[str, list[tuple[int, Any]]] = {}
+        for index, entry in enumerate(exclude):
+            for path, wanted in entry.items():
+                named.setdefault(path, []).append((1 << index, wanted))
+        self._tables = {path: (path.split("."), _Entries(path, own, self._everything)) for path, own in named.items()}
 
     def __call__(self, point: Mapping[str, Any], known: Mapping[str, Resolved]) -> int:
         if not self._everything:
