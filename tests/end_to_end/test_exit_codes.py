@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.end_to_end.commands import Answer, gradlab, identities, invoke, only_run, read, train, write_config
+from gradlab.errors import MachineError
+from gradlab.store.rundir import RunDirectory
+from tests.end_to_end.commands import COMMAND, Answer, gradlab, identities, invoke, only_run, read, train, write_config
+from tests.end_to_end.conftest import Finished
 
 TINY = """
     data: {name: moons, n_samples: 40}
@@ -202,6 +205,89 @@ def test_a_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
     assert train(config, tmp_path / "runs") == run
     assert read(run, "trials")["width"].tolist() in ([4, 48], [48, 4])
     assert identities(run).items() >= before.items()
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    config = write_config(tmp_path, TINY)
+    limited = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10));"
+        "from gradlab.cli import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "run", str(config), "--out", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == 5, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list((tmp_path / "runs").iterdir()), "no half-made directory"
+
+
+def test_the_first_thing_that_went_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk run.json cannot be written at the end either."""
+    config = write_config(tmp_path, TINY)
+
+    def no_part(*_: object) -> None:
+        raise MachineError("the part: no space left")
+
+    write_info, calls = RunDirectory.write_info, []
+
+    def no_info(run: RunDirectory, info: dict[str, object]) -> None:
+        calls.append(info)
+        if len(calls) > 2:
+            raise MachineError("run.json: no space left")
+        write_info(run, info)
+
+    monkeypatch.setattr(RunDirectory, "place_part", no_part)
+    monkeypatch.setattr(RunDirectory, "write_info", no_info)
+    answer = invoke("run", config, "--out", tmp_path / "runs", "--quiet")
+    assert len(calls) == 3, "it was tried"
+    assert answer.code == 5
+    assert "the part: no space left" in answer.stderr
+    assert "run.json" not in answer.stderr
+
+
+@pytest.mark.parametrize("limit", [6, 8, 12, 16])
+def test_too_few_files_for_the_workers(limit: int, tmp_path: Path) -> None:
+    config = write_config(tmp_path, TINY)
+    limited = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}));"
+        "from gradlab.cli import main; main()"
+    )
+    grid = "sweep.grid={model.width: [3, 4, 5, 6, 7, 8]}"
+    options = ["--out", str(tmp_path / "runs"), "--workers", "6", "--quiet", "--set", grid]
+    command = [sys.executable, "-c", limited, "run", str(config), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == 5, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "ulimit -n" in done.stderr
+    assert train(config, tmp_path / "runs", "--set", grid)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "--version",
+        "schema",
+        "activations",
+        "run {config} --dry-run",
+        "run {config} --out {runs}",
+        "run {config} --out {runs} --json",
+        "show {run}",
+        "compare {run}",
+        "compare {run} --json",
+    ],
+)
+def test_output_that_cannot_be_written(command: str, finished: Finished) -> None:
+    """Not 1, which means a regression."""
+    names = {"config": finished.config, "run": finished.path, "runs": finished.path.parent}
+    arguments = [word.format(**names) for word in command.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)  # noqa: S603
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    assert "No space left" in done.stderr
 
 
 def test_out_of_memory_is_the_machine_s_fault(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def start_main(*arguments: str | Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow  # thirty commands, each in a process of its own that imports torch
 def test_at_random_moments(tmp_path: Path) -> None:
     """Whatever the command is doing, it ends with 130 and a word; the runs are continued, and come out right."""
     seed = time.time_ns()
