@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.end_to_end.commands import KEYS, invoke, read, same, same_runs, train, write_config
+from tests.end_to_end.commands import KEYS, gradlab, invoke, only_run, read, same, same_runs, train, write_config
 
 Points = list[dict[str, Any]]
 
@@ -97,6 +98,86 @@ def test_each_trial_alone_against_the_whole_sweep(make: Any, tmp_path: Path) -> 
                 pd.testing.assert_frame_equal(mine[columns].drop(columns="run"), other.drop(columns="run"))
             same(mine[list(other)], other)
     assert len(seen) == len(config["sweep"]["include"])
+
+
+def custom() -> dict[str, Any]:
+    points = [{"model.kwargs.depth": depth, "train.lr": rate} for depth in (1, 3) for rate in (0.1, 0.03)]
+    model = {"family": "custom", "factory": "net.py:make"}
+    return config_of({"name": "moons", "n_samples": 61}, model, points)
+
+
+def random_draws() -> dict[str, Any]:
+    """A model that goes on drawing from torch's random stream while it trains."""
+    return custom() | {"model": {"family": "custom", "factory": "net.py:make", "kwargs": {"dropout": 0.3}}}
+
+
+NET = """
+from torch import nn
+
+def make(in_features, out_features, depth, dropout=0.0):
+    hidden = [layer for _ in range(depth) for layer in (nn.Linear(9, 9), nn.Tanh(), nn.Dropout(dropout))]
+    return nn.Sequential(nn.Linear(in_features, 9), *hidden, nn.Linear(9, out_features))
+"""
+
+
+@pytest.mark.parametrize("make", [dense, optimizers, images, custom, random_draws], ids=lambda make: make.__name__)
+def test_the_same_command_twice(make: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    """In processes of their own, since one process may remember."""
+    (tmp_path / "net.py").write_text(NET)
+    config = write_config(tmp_path, make())
+    for name in ("first", "second"):
+        answer = gradlab("run", config, "--out", tmp_path / name, "--quiet")
+        assert answer.code == 0, answer.stderr
+    first, second = (only_run(tmp_path / name) for name in ("first", "second"))
+    same_runs(first, second)
+    assert {path.name for path in first.glob("*/*")} == {path.name for path in second.glob("*/*")}
+
+
+@pytest.mark.parametrize(
+    "make", [dense, optimizers, architectures, custom, random_draws], ids=lambda make: make.__name__
+)
+def test_in_another_order(make: Callable[[], dict[str, Any]], tmp_path: Path) -> None:
+    """Points and seeds the other way round, and seeds that are one more: every trial has the rows that it had."""
+    (tmp_path / "net.py").write_text(NET)
+    config = make() | {"seeds": [0, 1, 2]}
+    reversed_points = {"include": config["sweep"]["include"][::-1]}
+    forward = train(write_config(tmp_path, config, "forward.yaml"), tmp_path / "forward")
+    backward_config = config | {"sweep": reversed_points, "seeds": [2, 1, 0]}
+    backward = train(write_config(tmp_path, backward_config, "backward.yaml"), tmp_path / "backward")
+    more_config = config | {"sweep": reversed_points, "seeds": [7, 2, 1, 0]}
+    more = train(write_config(tmp_path, more_config, "more.yaml"), tmp_path / "more")
+    assert [row["trial_id"] for row in dry_run(tmp_path / "forward.yaml")] != [
+        row["trial_id"] for row in dry_run(tmp_path / "backward.yaml")
+    ]
+    for table in KEYS:
+        rows = read(forward, table)
+        same(rows, read(backward, table)[list(rows)])
+        others = read(more, table)
+        kept = others[others["trial_id"].isin(rows["trial_id"])].reset_index(drop=True)
+        same(rows, kept[list(rows)])
+
+
+def dry_run(config: Path) -> list[dict[str, Any]]:
+    trials: list[dict[str, Any]] = json.loads(invoke("run", config, "--dry-run", "--json").stdout)["trials"]
+    return trials
+
+
+def test_a_grid_s_lists_in_another_order(tmp_path: Path) -> None:
+    base = config_of({"name": "moons", "n_samples": 61}, {"width": 7}, [])
+    lists = {
+        "model.depth": [1, 2, 4],
+        "model.activation": ["relu", "gelu", "sigmoid"],
+        "train.optimizer": ["sgd", "adam"],
+    }
+    runs = []
+    for name, grid in {
+        "forward": lists,
+        "backward": {path: values[::-1] for path, values in reversed(lists.items())},
+    }.items():
+        runs.append(train(write_config(tmp_path, base | {"sweep": {"grid": grid}}, f"{name}.yaml"), tmp_path / name))
+    for table in KEYS:
+        rows = read(runs[0], table)
+        same(rows, read(runs[1], table)[list(rows)])
 
 
 def test_one_worker_or_two(tmp_path: Path) -> None:
