@@ -88,20 +88,22 @@ def working(trials: Sequence[Trial], task: Task) -> int:
     """Bytes that a stack of trials takes while it trains and is measured, beside its records."""
     sizes = [Sizes.of(trial, task) for trial in trials]
     if not trials[0].model.is_stacked:
-        return sum(map(_of_module, sizes))
+        taken = list(map(_of_module, sizes))
+        return sum(training for training, _ in taken) + max(measured for _, measured in taken)
     return sum(map(_of_stacked, sizes)) + max(map(_of_look, sizes))
 
 
-def recorded(trial: Trial) -> int:
-    """Bytes that a trial's records take until its part is written."""
-    own = trial.model.is_stacked
-    records = count_recorded(trial.train.steps, trial.record.every)
-    return records * (RECORD if own else 0) + recorded_rows(trial) * (ROW if own else MODULE_ROW)
+def recorded(trials: Sequence[Trial]) -> int:
+    """Bytes that the records of a stack take until its part is written; all have room for the first, the deepest."""
+    first = trials[0]
+    own = first.model.is_stacked
+    records = count_recorded(first.train.steps, first.record.every)
+    return records * (RECORD if own else 0) + len(trials) * recorded_rows(first) * (ROW if own else MODULE_ROW)
 
 
 def records_of(stacks: Sequence[Stack]) -> int:
-    """Bytes that the records of stacks take until they are written; all of a stack have room for its deepest trial."""
-    return sum(len(stack.trials) * recorded(stack.trials[0]) for stack in stacks)
+    """Bytes that the records of stacks take until they are written together."""
+    return sum(recorded(stack.trials) for stack in stacks)
 
 
 def in_pieces(stack: Stack, task: Task, room: int) -> list[Stack]:
@@ -209,11 +211,12 @@ def _of_look(sizes: Sizes) -> int:
     return together * (kept * FLOAT64 + model.depth)
 
 
-def _of_module(sizes: Sizes) -> int:
-    """Bytes of an `nn.Module`: autograd's graph in training, and of the probe and the minibatch in float64."""
+def _of_module(sizes: Sizes) -> tuple[int, int]:
+    """Bytes of an `nn.Module` while it trains, and those beside them while it is measured, one trial after the other.
+
+    Both are autograd's graph: of the minibatch, and in float64 of the probe.
+    """
     trial, model = sizes.trial, sizes.trial.model
-    copies = 3 + _SLOTS[trial.train.optimizer]
-    weights = sizes.parameters * (copies * FLOAT32 + 3 * FLOAT64)
     per_unit = 0
     if model.family == "rnn":
         per_unit = model.depth * (4 + 3 * _GATES[str(model.cell)])
@@ -221,5 +224,6 @@ def _of_module(sizes: Sizes) -> int:
         steps = sizes.units // model.width
         per_unit = model.depth * (44 + 3 * int(model.heads or 1) * steps // model.width)
     graph = sizes.units * per_unit
-    measured = max(sizes.examples, sizes.probe) * graph * FLOAT64
-    return weights + max(sizes.examples * graph * FLOAT32, measured, sizes.evaluated * graph * FLOAT32 // 4)
+    training = sizes.parameters * (4 + _SLOTS[trial.train.optimizer]) * FLOAT32 + sizes.examples * graph * FLOAT32
+    measured = max(max(sizes.examples, sizes.probe) * FLOAT64, sizes.evaluated * FLOAT32 // 4) * graph
+    return training, 3 * sizes.parameters * FLOAT64 + measured

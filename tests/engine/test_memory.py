@@ -148,13 +148,18 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "records": {
         "model": {"width": 8, "depth": 8, "activation": "tanh"},
-        "train": {"steps": 1500, "batch_size": 16},
+        "train": {"steps": 700, "batch_size": 16},
         "record": {"every": 1, "probe": 16},
     },
     "time steps": {"data": ADDING, "model": {"family": "rnn", "width": 64, "depth": 2, "sequence_length": 50}},
     "gated cells": {
         "data": ADDING,
         "model": {"family": "rnn", "cell": "lstm", "width": 64, "depth": 2, "sequence_length": 30},
+    },
+    "several of them": {
+        "data": ADDING,
+        "model": {"family": "transformer", "width": 32, "depth": 2},
+        "seeds": 6,
     },
     "attention": {"data": ADDING, "model": {"family": "transformer", "width": 64, "depth": 2, "sequence_length": 20}},
 }
@@ -212,7 +217,7 @@ def test_the_footprint_is_what_training_takes_within_a_factor_of_three(settings:
 def test_records_grow_with_steps_and_layers() -> None:
     def of(steps: int, every: int, depth: int, family: str = "mlp") -> int:
         settings = {"model": {"family": family, "depth": depth}, "train": {"steps": steps}, "record": {"every": every}}
-        return recorded(expand(experiment(settings))[0])
+        return recorded(expand(experiment(settings)))
 
     assert of(10**9, 1, 10) > 10**12
     assert of(10**9, 10**9, 10) < MIB
