@@ -185,6 +185,7 @@ class _Matcher:
     def __init__(self, exclude: list[dict[str, Any]], base: Mapping[str, Section]) -> None:
         self._base = base
         self._keys: dict[tuple[str, int], Any] = {}
+        self._bits: dict[tuple[str, int], int] = {}
         self._everything = (1 << len(exclude)) - 1
         named: dict[str, list[tuple[int, Any]]] = {}
         for index, entry in enumerate(exclude):
@@ -195,16 +196,25 @@ class _Matcher:
     def __call__(self, point: Mapping[str, Any], known: Mapping[str, Resolved]) -> int:
         if not self._everything:
             return 0
-        sections = {name: known[name].section or section for name, section in self._base.items()}
         matches = self._everything
         for path, (keys, entries) in self._tables.items():
-            own = entries.at(_match_key(value_at(sections, keys)))
+            own = self._resolved(path, keys, entries, known)
             if path in point:
                 own |= entries.at(self._swept(path, point[path]))
             matches &= own
             if not matches:
                 break
         return matches
+
+    def _resolved(self, path: str, keys: list[str], entries: _Entries, known: Mapping[str, Resolved]) -> int:
+        """The entries that allow what a field has once it is resolved, found once for each distinct section."""
+        name = keys[0]
+        section = (known[name].section or self._base[name]) if name in self._base else None
+        bits = self._bits.get((path, id(section)))
+        if bits is None:
+            bits = entries.at(_match_key(value_at({name: section}, keys)))
+            self._bits[path, id(section)] = bits
+        return bits
 
     def _swept(self, path: str, value: Any) -> Any:
         key = (path, id(value))
@@ -246,11 +256,11 @@ def _match_key(value: Any) -> Any:
     return ("flag", value) if isinstance(value, bool) else value
 
 
-def value_at(sections: Mapping[str, Any], keys: list[str]) -> Any:
+def value_at(sections: dict[str, Any], keys: list[str]) -> Any:
     """The resolved value at a field path; None where the path leads nowhere."""
     value: Any = sections
     for key in keys:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(key)
         elif isinstance(value, Choice):
             value = dict(value.parameters).get(key)
