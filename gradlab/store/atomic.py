@@ -20,6 +20,8 @@ _REMEDIES = {
     errno.EROFS: "the file system is read-only: choose another folder with --out",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n) or use fewer --workers",
     errno.ENFILE: "the machine has too many files open: close some programs and run the same command again",
+    errno.EAGAIN: "no further process can be had: use fewer --workers, or raise the limit (ulimit -u)",
+    errno.ENOMEM: "there is no memory for it: use fewer --workers",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder with --out",
     errno.EEXIST: "a file stands where a folder is needed: choose another folder with --out",
     errno.EISDIR: "a folder stands where a file is needed: name a file",

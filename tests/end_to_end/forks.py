@@ -67,10 +67,12 @@ class Forks:
 
 def serve() -> None:
     """Run commands as they are asked for."""
+    import gradlab.analysis.summary
     import gradlab.commands.application
     import gradlab.report.closing
     import gradlab.report.console
     import gradlab.report.failures
+    import gradlab.report.plain
     import gradlab.report.progress
     import gradlab.runner
 

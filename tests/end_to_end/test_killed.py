@@ -20,8 +20,8 @@ CONFIG = """
     name: killed
     data: {name: moons, n_samples: 40}
     model: {depth: 2}
-    train: {steps: 30, batch_size: 10}
-    record: {every: 10}
+    train: {steps: 8, batch_size: 10}
+    record: {every: 8}
     seeds: 2
     sweep: {grid: {model.width: [4, 5, 6, 7, 8, 9, 10, 11, 12, 13]}}
     """
