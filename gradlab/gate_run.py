@@ -83,6 +83,8 @@ def _limits(run: RunDirectory) -> Check:
     document = read_yaml(text, lambda line, column: Place(0, line, column, f"{path}:{line}:{column}"))
     if document.problems:
         raise ConfigError(document.sorted_problems())
+    if not isinstance(document.root, dict | None):
+        raise UsageError(f"{document.at_value(()).text}: its section `check` can't be read (a config is a mapping)")
     try:
         return Check.model_validate(document.get("check") or {})
     except ValidationError as error:

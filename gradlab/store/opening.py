@@ -21,6 +21,9 @@ from gradlab.store.tables import SCHEMA_VERSION, TABLES, VERSION_KEY
 MOST = 10**9
 """The largest number of a step, a layer or a time step: what configs allow."""
 
+OUT_OF_RANGE = f"has a {{}} that is no number from 0 to {MOST:,}"
+"""What is wrong where one isn't, with the name of its column."""
+
 _COUNTED = {"step", "layer"}
 """Columns whose every cell is a whole number from 0 to `MOST`."""
 
@@ -137,14 +140,20 @@ def check_ids(ids: pa.ChunkedArray) -> None:
     Raises:
         UnreadablePartError: one doesn't.
     """
-    if ids.null_count or (pa.types.is_string(ids.type) and pc.any(pc.equal(pc.binary_length(ids), 0)).as_py()):
+    texts = pa.chunked_array([chunk.dictionary for chunk in ids.chunks]) if pa.types.is_dictionary(ids.type) else ids
+    if ids.null_count or pc.any(pc.equal(pc.binary_length(texts), 0)).as_py():
         raise UnreadablePartError("has rows without a trial_id")
 
 
 def _check_range(name: str, column: pa.ChunkedArray) -> None:
     ends = pc.min_max(column).as_py()
-    if column.null_count or (len(column) and not 0 <= ends["min"] <= ends["max"] <= MOST):
-        raise UnreadablePartError(f"has a {name} that is no number from 0 to {MOST:,}")
+    if column.null_count or (len(column) and not in_range(ends["min"], ends["max"])):
+        raise UnreadablePartError(OUT_OF_RANGE.format(name))
+
+
+def in_range(least: int, greatest: int) -> bool:
+    """Whether these can be the ends of a column of steps or layers."""
+    return 0 <= least <= greatest <= MOST
 
 
 def _check_schema(schema: pa.Schema, table: str) -> None:

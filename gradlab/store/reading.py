@@ -145,6 +145,9 @@ def _finished(run: RunDirectory, columns: Sequence[str] | None) -> tuple[dict[st
             skipped.append(part)
             continue
         name, ids = path.stem, part["trial_id"].to_pylist()
+        if len(set(ids)) < len(ids):
+            skipped.append(Skipped(path, "holds a trial twice"))
+            continue
         content[name] = part, ids
         for trial_id, status in zip(ids, part["status"].to_pylist(), strict=True):
             holders[trial_id] = max(holders.get(trial_id, (False, "")), (status != "failed", name))

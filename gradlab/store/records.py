@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradlab.store.finding import Skipped
-from gradlab.store.opening import check_ids, declared, opened
+from gradlab.store.opening import OUT_OF_RANGE, check_ids, declared, in_range, opened
 from gradlab.store.part_files import at_once, from_part, unless_broken
 from gradlab.store.reading import Trials
 from gradlab.store.tables import LAYER, NORM, TIME
@@ -32,7 +32,8 @@ The profile is the time steps of the trial's first recurrent series where it has
 Codes = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
+_ANY = -(1 << 63), (1 << 63) - 1
+"""The range of steps of rows of which the file doesn't say it."""
 
 _KINDS = (LAYER, TIME, NORM)
 """Kinds of rows by the number that they have here; any other kind has the last one, too."""
@@ -131,6 +132,9 @@ def _read_part(files: Sequence[Path], wanted: _Wanted, when: When) -> tuple[_Pie
         for path, footer in zip(files, footers, strict=True)
         if not isinstance(footer, Skipped)
     ]
+    for source in sources:
+        if not all(in_range(*ends) for ends in source.step_ranges if ends != _ANY):
+            return _joined([], wanted.columns), [*skipped, Skipped(source.path, OUT_OF_RANGE.format("step"))]
     pieces = []
     for piece in _last(sources) if when == "last" else _at(sources, 0 if when == "first" else when):
         if isinstance(piece, Skipped):
@@ -234,9 +238,9 @@ class _Source:
 
     def _trial(self, ids: pa.ChunkedArray) -> Codes:
         """`[row]`, the number of its trial; -1 where it is none of those that are wanted."""
-        check_ids(ids)
         if not pa.types.is_dictionary(ids.type):
             ids = ids.cast(pa.string()).dictionary_encode()
+        check_ids(ids)
         encoded = ids.combine_chunks()
         numbers = [self.wanted.numbers.get(text, -1) for text in encoded.dictionary.to_pylist()]
         trial: Codes = np.array(numbers or [-1], np.int64)[np.asarray(encoded.indices)]
@@ -246,7 +250,7 @@ class _Source:
     def step_ranges(self) -> list[tuple[int, int]]:
         """The least and greatest step of each row group; everything where the footer doesn't say."""
         found = (self._ends("step", group) for group in range(self.footer.num_row_groups))
-        return [ends if ends and all(type(end) is int for end in ends) else (_LEAST, _GREATEST) for ends in found]
+        return [ends if ends and all(type(end) is int for end in ends) else _ANY for ends in found]
 
     def _layers_only(self, group: int) -> bool:
         return "kind" not in self._names or self._ends("kind", group) == (LAYER, LAYER)
