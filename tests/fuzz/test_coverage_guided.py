@@ -56,7 +56,9 @@ def test_nothing_but_an_error_of_gradlab(target: str, tmp_path: Path) -> None:
 
 
 def words() -> str:
-    """What configs are made of, as a dictionary of libFuzzer's."""
+    """What configs, arrays and baselines are made of, as a dictionary of libFuzzer's."""
     names = {*Experiment.model_fields, *SWEEP_PATHS, *(path.split(".")[1] for path in SWEEP_PATHS)}
     marks = ["grid", "zip", "include", "exclude", "sweep.grid.", "#--set ", "&a ", "*a", "!!int ", ".inf", "1e-3", "<<"]
-    return "".join(f'"{word}"\n' for word in sorted(names) + marks)
+    arrays = [r"\x93NUMPY", r"PK\x03\x04", "'descr': '<f8'", "'|O'", "'shape': (", "9999999999999, ", "y_eval.npy"]
+    numbers = ["1e999", "-0.0", "NaN", "null", "[[", "{}", *(r"\"" + key + r"\": " for key in ("seeds", "networks"))]
+    return "".join(f'"{word}"\n' for word in sorted(names) + marks + arrays + numbers)
