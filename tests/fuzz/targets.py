@@ -5,6 +5,8 @@ A reader gives what it read, or one of gradlab's own errors; anything else that 
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,8 @@ CORPUS = Path(__file__).parent / "corpus"
 
 MAX_TRIALS = 300
 """A million trials take half a minute, which is their number and no hang: here a sweep may have fewer."""
+
+MAGIC = b"\x93NUMPY"
 
 NPZ = [Data(name="npz", path="file", task=task) for task in ("multiclass", "binary", "multilabel", "regression")]
 
@@ -42,6 +46,18 @@ def npz(folder: Path, content: bytes) -> None:
             load_arrays(data, folder)
 
 
+def npy(folder: Path, content: bytes) -> None:
+    """The same, from the four arrays one after another: in an archive every byte has a checksum over it."""
+    from gradlab.engine.datasets import ARRAYS
+
+    arrays = content.split(MAGIC)[1:]
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, array in zip(ARRAYS, arrays, strict=False):
+            archive.writestr(f"{name}.npy", MAGIC + array)
+    npz(folder, made.getvalue())
+
+
 def baseline(folder: Path, content: bytes) -> None:
     """A baseline of `gradlab check`."""
     from gradlab.store.baseline import read_baseline
@@ -62,6 +78,7 @@ def run_info(folder: Path, content: bytes) -> None:
 TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     "config": config,
     "npz": npz,
+    "npy": npy,
     "baseline": baseline,
     "run_info": run_info,
 }

@@ -18,7 +18,7 @@ from tests.fuzz.targets import CORPUS, TARGETS
 SECONDS = float(os.environ.get("GRADLAB_FUZZ_SECONDS", "3600"))
 """For all targets together."""
 
-SHARES = {"config": 0.55, "npz": 0.2, "baseline": 0.15, "run_info": 0.1}
+SHARES = {"config": 0.55, "npz": 0.05, "npy": 0.15, "baseline": 0.15, "run_info": 0.1}
 """Of that time, by how much there is to find."""
 
 SLOWEST = 20
