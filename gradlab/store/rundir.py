@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from gradlab.errors import UsageError
+from gradlab.errors import MachineError, UsageError
 from gradlab.store.atomic import machine_errors, write_whole
-from gradlab.store.locking import locked
+from gradlab.store.locking import HeldError, locked
 from gradlab.store.opening import NewerPartError, UnreadablePartError, declared, opened, unreadable_version
 from gradlab.store.row_groups import PartFiles
 from gradlab.store.run_info import read_run_info
@@ -88,17 +88,31 @@ class RunDirectory:
                 if is_something(run.path):
                     run._check_ours(digest, fresh)
                     if fresh:
-                        with run.lock():
+                        with run._contended_lock():
                             _delete(run.path)
                 if not is_something(run.path):
                     run.make(config_yaml, {"config_digest": digest})
-                writer.enter_context(run.lock())
+                writer.enter_context(run._contended_lock())
                 run._tidy(digest)
             yield run
 
     def lock(self) -> AbstractContextManager[None]:
         """Holds this directory as its one writer; raises MachineError where another process does."""
         return locked(self.path)
+
+    @contextmanager
+    def _contended_lock(self) -> Iterator[None]:
+        """As `lock`, where the directory was there a moment ago: another process may have started it over since."""
+        with ExitStack() as writer:
+            try:
+                writer.enter_context(self.lock())
+            except MachineError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+                told = f"{self.path}: another gradlab run is starting over in this directory"
+                remedy = "wait for it or stop it, or choose another folder with --out"
+                raise HeldError(f"{told}; {remedy}") from error
+            yield
 
     def parts(self, table: str) -> list[Path]:
         """The part files of a table, by name."""
@@ -211,7 +225,7 @@ class RunDirectory:
                 raise
 
     def _check_ours(self, digest: str, fresh: bool) -> None:
-        if not is_run_directory(self.path):
+        if not is_run_directory(self.path) and is_something(self.path):  # another process may just have deleted it
             raise UsageError(
                 f"{self.path} is no gradlab run directory; move it away or choose another folder with --out"
             )

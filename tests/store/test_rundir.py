@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab.errors import MachineError, UsageError
-from gradlab.store import atomic
+from gradlab.store import atomic, rundir
+from gradlab.store.locking import HeldError
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import SCHEMA_VERSION
 from tests.store.synthetic import DIGEST, TABLES, FakeTrial, arrow, make_run
@@ -193,3 +195,25 @@ def test_the_lock_of_a_killed_process_does_not_block(tmp_path):
     assert (run.path / ".lock").exists()
     with run.lock():
         pass
+
+
+def test_a_directory_that_another_process_starts_over_in_this_moment(tmp_path, monkeypatch):
+    """It is gone between the look at it and the lock."""
+    run = make_run(tmp_path, [])
+
+    def check_ours(self, digest, fresh):
+        shutil.rmtree(run.path)
+
+    monkeypatch.setattr(RunDirectory, "_check_ours", check_ours)
+    with pytest.raises(HeldError, match=r"another gradlab run is starting over.*--out"):
+        RunDirectory.create_or_continue(tmp_path, "fake", DIGEST, "name: fake\n", fresh=True)
+
+
+def test_nothing_half_made_is_left_where_a_directory_cannot_be_made(tmp_path, monkeypatch):
+    def no_space(path, write):
+        raise MachineError("no space left")
+
+    monkeypatch.setattr(rundir, "write_whole", no_space)
+    with pytest.raises(MachineError, match="no space left"):
+        make_run(tmp_path, [])
+    assert not list(tmp_path.rglob("*fake*"))
