@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -34,7 +34,6 @@ _UNREADABLE = (
     NotImplementedError,
     OverflowError,
     RuntimeError,
-    SyntaxError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -104,15 +103,28 @@ def _headers(path: Path, names: Sequence[str]) -> list[Header]:
         for name in names:
             info = archive.getinfo(f"{name}.npy")
             with archive.open(info) as member:
-                version = npy.read_magic(member)
-                read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                shape, _, dtype = read(member)
+                header = _header(name, member)
                 held = info.file_size - member.tell()
-            header = Header(name, shape, dtype)
-            if dtype.hasobject:
+            if header.dtype.hasobject:
                 raise ValueError(f"{name} holds objects, which are never unpickled")
-            if min(shape, default=0) < 0 or header.size > held:
-                told = f"the header of {name} claims {header.size:,} bytes {list(shape)}, and {held:,} are there"
+            if min(header.shape, default=0) < 0 or header.size > held:
+                told = f"the header of {name} claims {header.size:,} bytes {list(header.shape)}, and {held:,} are there"
                 raise SettingError(SETTING, f"{path}: damaged: {told}; write the file anew")
             found.append(header)
     return found
+
+
+def _header(name: str, stream: IO[bytes]) -> Header:
+    """What stands before an array's numbers.
+
+    Raises:
+        ValueError: nothing that could be read.
+    """
+    try:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    except Exception as error:
+        # It is a Python literal, and its tokenizer and parser have errors of their own, MemoryError among them.
+        raise ValueError(f"the header of {name}: {error}") from error
+    return Header(name, shape, dtype)
