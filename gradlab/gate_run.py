@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
 from gradlab.analysis.gate.judge import judge, thresholds
@@ -29,6 +30,7 @@ MAX_CONFIG_BYTES = 2**21
 """The largest config of a run that is read: twice the largest that a user may write."""
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # tables may hold anything: what comes of it is NaN
 def check_run(run: RunDirectory, baseline: Measurement, source: str, remedy: str) -> tuple[Outcome, tuple[str, ...]]:
     """Compare the tables of a run with a baseline, and say what was left out.
 
@@ -51,6 +53,7 @@ def check_run(run: RunDirectory, baseline: Measurement, source: str, remedy: str
     return Outcome(judged, baseline, now, source, found.failures), found.notes
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def make_run_baseline(run: RunDirectory, path: Path) -> Recorded:
     """Write the baseline of a run; where trials failed, what is there stays as it is.
 

@@ -79,6 +79,7 @@ class Comparison:
     skipped: tuple[Skipped, ...] = ()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a sum beyond float64 is shown as what it is: infinite, or unknown
 def compare_runs(
     runs: Sequence[RunDirectory], question: Question, reference: Sequence[RunDirectory] = ()
 ) -> Comparison:

@@ -17,6 +17,9 @@ from gradlab.store.records import Records, When, read_records
 
 Flags = npt.NDArray[np.bool_]
 
+MOST_LOG10 = 1e12
+"""The size of a logarithm from which on it is none of a gradient: a billion layers of 300 decades each come to less."""
+
 DELTA, WEIGHT_GRAD = "delta_rms", "weight_grad_norm"
 
 
@@ -56,10 +59,11 @@ class Logs:
         logs, plain = columns[twin], columns[name]
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.where(np.isnan(logs) & np.isfinite(plain) & (plain > 0), np.log10(plain), logs)
-        known, no_number = np.isfinite(logs), np.isnan(plain) & (columns["non_finite"] > 0)
+        known = np.abs(logs) < MOST_LOG10
         zero = ~known & ((plain == 0) | ((logs == -np.inf) & np.isnan(plain)))
-        no_number |= rows.is_nan(name) | rows.is_nan(twin) | (logs == np.inf) | np.isinf(plain)
-        return cls(logs, zero, ~known & ~zero & no_number)
+        no_number = rows.is_nan(name) | rows.is_nan(twin) | np.isinf(plain) | (~known & ~np.isnan(logs))
+        no_number |= np.isnan(plain) & (columns["non_finite"] > 0)
+        return cls(np.where(known, logs, np.nan), zero, ~known & ~zero & no_number)
 
     def means(self, codes: Codes, groups: int) -> GeometricMeans:
         """The geometric mean of each group; `codes` says which each row belongs to."""

@@ -163,7 +163,7 @@ class Summary:
         members = self.grouping.members[number]
         cells = {name: [plain_cell(column[trial], name) for trial in members] for name, column in self._cells.items()}
         errors = [text for text, status in zip(cells["error"], cells["status"], strict=True) if status == "failed"]
-        words = [word or status for word, status in zip(cells["diagnosis"], cells["status"], strict=True)]
+        words = [word or status or "unknown" for word, status in zip(cells["diagnosis"], cells["status"], strict=True)]
         values: dict[str, Any] = {name: column[number] for name, column in self.estimates.items()}
         values |= {word: int(count[number]) for word, count in self.status.items()}
         values["predicted_decay"] = values["predicted_decay"].value

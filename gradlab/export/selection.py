@@ -72,6 +72,8 @@ def select(run: RunDirectory, where: str | None = None) -> Selection:
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{run.path}: its parts don't hold trials of one sweep ({reason})") from None
+    if not trials.num_rows:
+        raise UsageError(f"{run.path}: there is nothing to export: its parts hold no trials")
     if where is not None:
         chosen = trials.filter(pa.array(parse_where(where).mask(trials.to_pandas())))
         if not chosen.num_rows:

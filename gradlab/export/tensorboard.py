@@ -134,7 +134,7 @@ def _opening(start: float) -> Event:
 def _experiment(records: Sequence[Mapping[str, Any]], varying: Sequence[str], start: float) -> Summary:
     """What the HPARAMS tab has as its columns: the factors that vary, the seed and the results."""
     domains = {name: {record[name] for record in records} - {None} for name in (*varying, "seed")}
-    parameters = [HParam(name, Discrete(values)) for name, values in domains.items()]
+    parameters = [HParam(name, Discrete(values)) for name, values in domains.items() if values]
     metrics = [Metric(f"result/{name}", display_name=name) for name in RESULTS]
     return hparams_config_pb(parameters, metrics, time_created_secs=start)
 
