@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -123,7 +124,10 @@ def _header(name: str, stream: IO[bytes]) -> Header:
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(stream)
+        with warnings.catch_warnings():
+            # Python warns of odd literals before it refuses them.
+            warnings.simplefilter("ignore")
+            shape, _, dtype = read(stream)
     except Exception as error:
         # It is a Python literal, and its tokenizer and parser have errors of their own, MemoryError among them.
         raise ValueError(f"the header of {name}: {error}") from error
