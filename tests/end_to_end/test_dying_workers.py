@@ -145,7 +145,10 @@ def test_out_of_memory_in_one_trial_of_ten(factory: str, workers: str, tmp_path:
 
 def test_a_data_factory_that_ends_its_process(tmp_path: Path) -> None:
     """Nothing can be trained without data: a mistake in the config, found before any training."""
-    (tmp_path / "data.py").write_text("import os, signal\ndef make():\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
+    (tmp_path / "data.py").write_text(
+        "import faulthandler, os, signal\nfaulthandler.disable()\n"
+        "def make():\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
     config = write_config(tmp_path, {"data": {"name": "custom", "factory": "data.py:make"}, "seeds": 1})
     answer = invoke("run", config, "--out", tmp_path / "runs")
     assert answer.code == 2

@@ -61,8 +61,7 @@ def readable(out: Path) -> list[str]:
 @pytest.mark.parametrize(
     "kills",
     [
-        50,
-        # ten times as long
+        pytest.param(50, marks=pytest.mark.slow),  # about seventy short runs
         pytest.param(500, marks=pytest.mark.soak),
     ],
 )
