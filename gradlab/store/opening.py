@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from gradlab.config.bounded import UnreadableFileError, check_regular
 from gradlab.config.document import shorten
+from gradlab.config.schema import MAX_TRIALS
 from gradlab.errors import MachineError
 from gradlab.store.seal import seal_is_broken
 from gradlab.store.tables import SCHEMA_VERSION, TABLES, VERSION_KEY
@@ -62,6 +63,8 @@ def opened(path: Path, table: str, **options: Any) -> Iterator[pq.ParquetFile]:
             raise UnreadablePartError(f"is damaged (its footer is not the one that was written){_REMEDY}")
         with pq.ParquetFile(path, page_checksum_verification=True, **options) as file:
             _check_schema(file.schema_arrow, table)
+            if table == "trials" and file.metadata.num_rows > MAX_TRIALS:
+                raise UnreadablePartError(f"has more than {MAX_TRIALS:,} trials, which no sweep has")
             yield file
 
 
