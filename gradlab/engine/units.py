@@ -217,8 +217,8 @@ class _Look:
         closed = closed.sum(2, keepdim=True)
         if shape.norm == "layer" and shape.width > 1:
             # Layer normalisation mixes an example's units.
-            open_somewhere: Tensor = closed < self._rows
-            return open_somewhere.expand_as(active)
+            mixed: Tensor = (closed < self._rows) & (active > 0).any(2, keepdim=True)
+            return mixed.expand_as(active)
         if shape.norm == "layer":
             self._seen.unclear[self._group.trials] = True
         above = torch.cat([closed[1:], torch.zeros_like(closed[:1])])
