@@ -70,14 +70,14 @@ def _regions(frame: pd.DataFrame, numbers: dict[str, int]) -> Iterator[Region]:
         raise ValueError("has cells without a place or a class")
     for trial_id, own in frame[frame["trial_id"].isin(numbers)].groupby("trial_id", sort=False):
         examples = own[own["kind"] == EXAMPLE]
-        for step, cells in own[own["kind"] == CELL].groupby("step"):
+        for _, cells in own[own["kind"] == CELL].groupby("step"):
             cells = cells.sort_values(["y", "x"])
             x, y = np.unique(cells["x"]), np.unique(cells["y"])
             if len(cells) > MOST_CELLS or len(cells) != len(x) * len(y) or cells.duplicated(["x", "y"]).any():
                 raise ValueError(f"has cells of trial {str(trial_id)[:40]} that are no grid")
             yield Region(
                 numbers[str(trial_id)],
-                int(step),
+                int(cells["step"].iloc[0]),
                 x,
                 y,
                 cells["class"].to_numpy().reshape(len(y), len(x)),
