@@ -112,7 +112,7 @@ def compare_runs(
     return Comparison(
         summary,
         effects(trials, summary.networks, responses, question.by),
-        _agreement(summary),
+        theory_agreement(summary),
         measures,
         estimates,
         layers,
@@ -122,8 +122,8 @@ def compare_runs(
     )
 
 
-def _agreement(summary: Summary) -> Agreement:
-    """Theory speaks of single networks at step 0 only."""
+def theory_agreement(summary: Summary) -> Agreement:
+    """Measured decay beside theory's, which speaks of single networks at step 0 only."""
     if summary.by is not None or summary.when not in (None, "first", 0):
         return Agreement(0, 0)
     codes, size = summary.grouping.codes, summary.grouping.size
