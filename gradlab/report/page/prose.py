@@ -79,7 +79,7 @@ def differences(report: Report) -> Html:
     measures = [summary.measured.measures[name] for name in MEASURES]
     lines = effect_sentences(effects(summary.trials, summary.networks, measures, summary.by), summary.metric)
     agreement = agreement_sentence(theory_agreement(summary), summary)
-    return _list([line.strip() for line in [*lines, *([agreement] if agreement else [])]])
+    return _list([_measured(line) for line in [*lines, *([agreement] if agreement else [])]])
 
 
 def advice(report: Report, shown: int) -> Html:
@@ -128,7 +128,7 @@ def sources(report: Report, made: Made) -> Html:
 
 def skipped(report: Report) -> Html:
     """What could not be read."""
-    return _list([str(reason) for reason in report.summary.skipped])
+    return _list([element("li", str(reason)) for reason in report.summary.skipped])
 
 
 def _facts(info: Mapping[str, Any]) -> str:
@@ -156,5 +156,13 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {count_of(more, 'more group')}" if more > 0 else "")
 
 
-def _list(lines: Sequence[str]) -> Html:
-    return element("ul", *(element("li", line) for line in lines), class_="lines") if lines else Html("")
+def _measured(line: str) -> Html:
+    """A line that begins with what it is about; one that is indented belongs to the line above."""
+    about, colon, what = line.partition(": ")
+    if line.startswith(" ") or not colon:
+        return element("li", line.strip(), class_="rest")
+    return element("li", element("b", about), f": {what}")
+
+
+def _list(items: Sequence[Html]) -> Html:
+    return element("ul", *items, class_="lines") if items else Html("")

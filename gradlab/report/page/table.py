@@ -18,6 +18,9 @@ from gradlab.report.strip import WIDEST, Scale, colour, resample
 _BAR, _HEIGHT = 4, 20
 """Width and height of a bar of a row's strip, in pixels."""
 
+_SHORT = 25
+"""Rows of a table that stands there whole; a longer one scrolls under its headers."""
+
 _ZERO = "0"
 """What stands in the strip for a gradient of exactly 0."""
 
@@ -56,7 +59,8 @@ def summary_table(report: Report, shown: int) -> Html:
         "Gradients are those of the untrained network, everything else is from the end of training.",
     )
     table = element("table", caption, element("thead", header), element("tbody", *rows), id="summary-table")
-    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Summary table")
+    long = "scroll long" if shown > _SHORT else "scroll"
+    return element("div", table, class_=long, tabindex=0, role="region", aria_label="Summary table")
 
 
 def diagnosis_badge(word: str, more: str = "") -> Html:
@@ -116,7 +120,7 @@ def _result_columns(summary: Summary, groups: Sequence[Group], shown: int) -> li
     words = [group.diagnosis for group in groups]
     badges = [diagnosis_badge(group.diagnosis, _agreeing(group)) for group in groups]
     told = [column for column in found if not column.sortable or any(column.keys)]
-    return [*told, _Column("diagnosis", badges, words, words=True)]
+    return [_Column("diagnosis", badges, words, words=True), *told]
 
 
 def _agreeing(group: Group) -> str:

@@ -36,7 +36,8 @@ function makeFilters(host) {
   }
 
   host.append(html("div", { class: "bar" }, opener, count, all, clear), panel);
-  open(false);
+  const letters = factors.flatMap((factor) => factor.values).reduce((sum, text) => sum + text.length + 5, 0);
+  open(letters < innerWidth / 10);
   host.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !panel.hidden) {
       open(false);

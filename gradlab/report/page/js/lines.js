@@ -1,5 +1,8 @@
 // Norms layer by layer: a line for each group, the band of its seeds, theory dashed, and a slider over the steps.
 
+// Lines that are drawn with marks; more of them would be nothing but marks.
+const MARKED = 24;
+
 function drawLines(figure, host) {
   const series = seriesOf(figure);
   const steps = stepsOf(series);
@@ -47,7 +50,7 @@ function drawLines(figure, host) {
       const line = svg("g", made);
       if (theory && (shown.length <= NAMED || one.group === selection.chosen)) line.append(svg("path", { class: "theory", d: theory }));
       line.append(svg("path", { class: "line", d: pathOf(ys.map((value, i) => [xs[i], value])) }));
-      if (style.mark && shown.length <= NAMED) line.append(...marksOn(xs, ys, style.mark));
+      if (style.mark && shown.length <= MARKED) line.append(...marksOn(xs, ys, style.mark));
       lines.append(line);
       ys.forEach((value, i) => Number.isFinite(value) && points.push({ one, record, i, x: xs[i], y: value }));
     }
@@ -139,7 +142,7 @@ function lineLegend(colours, shown) {
   const entry = ({ text, group, mark, colour, class: name }) => {
     const sample = svg("svg", { class: `series ${name}`, color: colour, width: 26, height: 12, "aria-hidden": "true" });
     sample.append(svg("path", { class: "line", d: "M1 6H25" }));
-    if (mark) sample.append(svg("path", { class: "dot", d: mark, transform: "translate(13 6)" }));
+    if (mark && shown.length <= MARKED) sample.append(svg("path", { class: "dot", d: mark, transform: "translate(13 6)" }));
     if (group === undefined) return html("li", {}, sample, text);
     const pressed = String(selection.chosen === group);
     return html("li", {}, sample, html("button", { type: "button", "aria-pressed": pressed, click: () => selection.choose(group) }, text));
