@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gradlab.analysis.figures.excerpt import excerpt
 from gradlab.analysis.figures.figure import Figure
-from gradlab.analysis.figures.gradients import gradient_by_layer
+from gradlab.analysis.figures.gradients import gradient_figures
+from gradlab.analysis.figures.heat_maps import STATISTICS, heat_maps
+from gradlab.analysis.figures.series import read_series
 from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.wording import network_line
 from gradlab.store.finding import find_runs
@@ -43,9 +46,11 @@ def make_report(paths: Sequence[Path]) -> Report:
     summary = summarise(replace(trials, skipped=(*skipped, *trials.skipped)))
     settings = summary.grouping.settings
     keys = summary.grouping.telling or summary.keys
+    labels = tuple(network_line(keys, known) for known in settings)
+    series = read_series(summary, excerpt(summary), STATISTICS)
     return Report(
         summary,
-        tuple(network_line(keys, known) for known in settings),
+        labels,
         tuple({name: known.get(name) for name in summary.varying} for known in settings),
-        tuple(figure for figure in (gradient_by_layer(summary),) if figure is not None),
+        (*gradient_figures(summary, labels, series), *heat_maps(labels, series)),
     )
