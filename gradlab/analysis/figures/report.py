@@ -7,8 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gradlab.analysis.figures.axes import axes
+from gradlab.analysis.figures.excerpt import excerpt
 from gradlab.analysis.figures.figure import Figure
-from gradlab.analysis.figures.gradients import gradient_by_layer
+from gradlab.analysis.figures.gradients import gradient_figures
+from gradlab.analysis.figures.heat_maps import STATISTICS, heat_maps
+from gradlab.analysis.figures.planes import planes
+from gradlab.analysis.figures.series import read_series
 from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.wording import network_line
 from gradlab.store.finding import find_runs
@@ -42,10 +47,15 @@ def make_report(paths: Sequence[Path]) -> Report:
     trials = readable_trials(runs)
     summary = summarise(replace(trials, skipped=(*skipped, *trials.skipped)))
     settings = summary.grouping.settings
-    keys = summary.grouping.telling or summary.keys
+    factors = axes(summary.grouping.telling, settings)
+    names = [axis.name for axis in factors]
+    labels = tuple(network_line(names or summary.keys, known) for known in settings)
+    series = read_series(summary, excerpt(summary), STATISTICS)
+    figures = [
+        *gradient_figures(summary, labels, series),
+        *heat_maps(labels, series),
+        *planes(summary, labels, factors),
+    ]
     return Report(
-        summary,
-        tuple(network_line(keys, known) for known in settings),
-        tuple({name: known.get(name) for name in summary.varying} for known in settings),
-        tuple(figure for figure in (gradient_by_layer(summary),) if figure is not None),
+        summary, labels, tuple({name: known.get(name) for name in names} for known in settings), tuple(figures)
     )

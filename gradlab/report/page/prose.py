@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradlab.analysis.compare import theory_agreement
+from gradlab.analysis.agreement import agreement_of
 from gradlab.analysis.diagnosis import DIAGNOSES
 from gradlab.analysis.effects import MEASURES, effects
 from gradlab.analysis.figures.report import Report
@@ -78,7 +78,7 @@ def differences(report: Report) -> Html:
     summary = report.summary
     measures = [summary.measured.measures[name] for name in MEASURES]
     lines = effect_sentences(effects(summary.trials, summary.networks, measures, summary.by), summary.metric)
-    agreement = agreement_sentence(theory_agreement(summary), summary)
+    agreement = agreement_sentence(agreement_of(summary), summary)
     return _list([_measured(line) for line in [*lines, *([agreement] if agreement else [])]])
 
 
