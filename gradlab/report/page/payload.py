@@ -78,7 +78,9 @@ def _chart(chart: Chart, numbers: pd.DataFrame, groups: int, pool: Pool) -> Plai
     match chart:
         case Lines():
             found = _series(numbers, ("value", "low", "high", "predicted"), groups, pool)
-            return {"kind": "lines", "x": chart.x_label, "y": chart.y_label, **found}
+            # The axis writes powers of ten, not their logarithms.
+            label = chart.y_label.removeprefix("log10 of the ")
+            return {"kind": "lines", "x": chart.x_label, "y": label, **found}
         case LayerSteps():
             found = _series(numbers, ("value",), groups, pool)
             return {"kind": "maps", "quantity": chart.quantity, "log": chart.logarithmic, **found}
@@ -152,6 +154,7 @@ def _regions(numbers: pd.DataFrame, groups: int, pool: Pool) -> list[Plain]:
 
 def _plane(chart: Plane, numbers: pd.DataFrame) -> Plain:
     panels = numbers["panel"].tolist() if "panel" in numbers else [""] * len(numbers)
+    groups = numbers["group"].tolist() if "group" in numbers else [None] * len(numbers)
     curve = chart.curve if chart.curve is not None else pd.DataFrame({"x": [], "y": []})
     of_curve = curve["panel"].tolist() if "panel" in curve else [None] * len(curve)
     return {
@@ -164,9 +167,9 @@ def _plane(chart: Plane, numbers: pd.DataFrame) -> Plain:
         "ys": _axis(numbers["y"]),
         "panels": list(dict.fromkeys(map(setting, panels))),
         "cells": [
-            [setting(plain_cell(x)), setting(plain_cell(y)), setting(panel), _rounded(value), int(trials)]
-            for x, y, panel, value, trials in zip(
-                numbers["x"], numbers["y"], panels, numbers["value"], numbers["trials"], strict=True
+            [_tick(x), _tick(y), setting(panel), _rounded(value), int(trials), None if group is None else int(group)]
+            for x, y, panel, value, trials, group in zip(
+                numbers["x"], numbers["y"], panels, numbers["value"], numbers["trials"], groups, strict=True
             )
         ],
         "curveLabel": chart.curve_label,
@@ -181,7 +184,13 @@ def _axis(column: pd.Series[Any]) -> Plain:
     """The values of a plane's axis in their order, as text and, where they are, as numbers."""
     values = sorted({plain_cell(value) for value in column.tolist()}, key=rank)
     numbers = [_rounded(value) for value in values] if all(map(_is_number, values)) else None
-    return {"values": [setting(value) for value in values], "numbers": numbers}
+    return {"values": [_tick(value) for value in values], "numbers": numbers}
+
+
+def _tick(value: Any) -> str:
+    """A value of an axis as text; whole numbers among others are whole."""
+    cell = plain_cell(value)
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else setting(cell)
 
 
 def _coordinate(value: Any) -> float | str | None:

@@ -53,19 +53,23 @@ def summary_table(report: Report, shown: int) -> Html:
     columns = [*_factor_columns(report, groups), *_result_columns(report.summary, groups, shown)]
     header = element("tr", *(_header(column, place) for place, column in enumerate(columns)))
     rows = [_row(columns, place) for place in range(shown)]
-    caption = element(
-        "caption",
+    note = element(
+        "p",
         "One row for each group of trials that differ in their seed alone; means over seeds, with 95 % intervals. "
         "Gradients are those of the untrained network, everything else is from the end of training.",
+        id="summary-note",
+        class_="note",
     )
-    table = element("table", caption, element("thead", header), element("tbody", *rows), id="summary-table")
+    parts = element("thead", header), element("tbody", *rows)
+    table = element("table", *parts, id="summary-table", aria_describedby="summary-note")
     long = "scroll long" if shown > _SHORT else "scroll"
-    return element("div", table, class_=long, tabindex=0, role="region", aria_label="Summary table")
+    scrolling = element("div", table, class_=long, tabindex=0, role="region", aria_label="Summary table")
+    return joined([note, scrolling])
 
 
-def diagnosis_badge(word: str, more: str = "") -> Html:
+def diagnosis_badge(word: str) -> Html:
     """A diagnosis as a mark with its word: colour only repeats what it says."""
-    return joined([element("span", word, class_=f"badge {word}" if word in DIAGNOSES else "badge"), more])
+    return element("span", word, class_=f"badge {word}" if word in DIAGNOSES else "badge")
 
 
 def _header(column: _Column, place: int) -> Html:
@@ -118,14 +122,16 @@ def _result_columns(summary: Summary, groups: Sequence[Group], shown: int) -> li
         _means(summary.metric, groups, lambda group: group.metric),
     ]
     words = [group.diagnosis for group in groups]
-    badges = [diagnosis_badge(group.diagnosis, _agreeing(group)) for group in groups]
+    badges = [joined([diagnosis_badge(group.diagnosis), _agreeing(group)]) for group in groups]
     told = [column for column in found if not column.sortable or any(column.keys)]
     return [_Column("diagnosis", badges, words, words=True), *told]
 
 
 def _agreeing(group: Group) -> str:
     """How many trials have the most common diagnosis, where not all do."""
-    return "" if len(group.diagnoses) == 1 else f" {group.diagnoses[group.diagnosis]} of {group.trials}"
+    if len(group.diagnoses) == 1:
+        return ""
+    return element("small", f"{group.diagnoses[group.diagnosis]} of {group.trials} seeds")
 
 
 def _logs(

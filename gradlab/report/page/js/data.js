@@ -77,3 +77,19 @@ function rangeOf(arrays) {
   }
   return low <= high ? [low, high] : null;
 }
+
+// The range that nearly all values lie in, where a few (one network that diverged) would take most of the full one.
+function usualRange(arrays) {
+  const full = rangeOf(arrays);
+  if (!full) return null;
+  const values = Float64Array.from(arrays.flatMap((array) => Array.from(array).filter(Number.isFinite))).sort();
+  const at = (part) => values[Math.round(part * (values.length - 1))];
+  const usual = [at(0.01), at(0.99)];
+  return usual[1] - usual[0] > 0.5 * (full[1] - full[0]) ? full : usual;
+}
+
+// The first of the widest: what a reader may want to see before choosing.
+const widest = (ranges) => {
+  const spans = ranges.map((range) => (range ? range[1] - range[0] : -1));
+  return spans.indexOf(Math.max(...spans));
+};

@@ -26,7 +26,7 @@ function drawLines(figure, host) {
     const colours = colouring();
     const height = Math.round(Math.min(Math.max(width * 0.5, 280), 460));
     const chart = frame(width, height, { left: 52, right: 12, top: 28, bottom: 42 });
-    const { x, y } = lineAxes(chart, figure, shown);
+    const { x, y } = lineAxes(chart, figure, shown, step);
     points = [];
     const clip = `clip-${figure.name}`;
     chart.root.append(
@@ -115,10 +115,13 @@ function drawLines(figure, host) {
   selection.onChange(redraw);
 }
 
-function lineAxes(chart, figure, shown) {
-  const values = rangeOf(shown.map((one) => one.column("value"))) ?? [0, 1];
-  const theory = rangeOf(shown.map((one) => one.row("predicted", 0))) ?? values;
-  // Theory may run far below what was measured: it is shown as far as that leaves the lines readable.
+// The axes stay as they are while the steps go by, unless lines leave them.
+function lineAxes(chart, figure, shown, step) {
+  const usual = usualRange(shown.map((one) => one.column("value"))) ?? [0, 1];
+  const now = rangeOf(shown.map((one) => one.row("value", one.recordAt(step)))) ?? usual;
+  const theory = rangeOf(shown.map((one) => one.row("predicted", 0))) ?? usual;
+  const values = [Math.min(usual[0], now[0]), Math.max(usual[1], now[1])];
+  // Theory may run far from what was measured: it is shown as far as that leaves the lines readable.
   const reach = Math.max(values[1] - values[0], 2);
   const low = Math.max(Math.min(values[0], theory[0]), values[0] - reach);
   const high = Math.min(Math.max(values[1], theory[1]), values[1] + reach);

@@ -17,19 +17,28 @@ function drawMaps(figure, host) {
     first: 12,
     draw: (group) => mapCanvas(series.get(group), scale, "4.6rem"),
     pick: (group) => selection.choose(group),
+    isPicked: (group) => group === focused(),
   });
 
+  // The chosen group, or the one of which there is most to see.
+  function focused() {
+    const all = groups();
+    if (all.includes(selection.chosen)) return selection.chosen;
+    return all[widest(all.map((group) => rangeOf([series.get(group).column("value")])))];
+  }
+
   function rescale() {
-    const range = rangeOf(groups().map((group) => series.get(group).column("value")));
-    const whole = figure.log || !range ? range : [Math.min(0, range[0]), range[1] > 0.5 && range[1] <= 1 ? 1 : range[1] || 1];
-    scale = colourScale(whole);
-    legend.replaceChildren(scaleBar(scale, (value) => (value === null ? "" : told(value))));
+    const columns = groups().map((group) => series.get(group).column("value"));
+    const full = rangeOf(columns);
+    const range = figure.log ? usualRange(columns) : full && [Math.min(0, full[0]), full[1] > 0.5 && full[1] <= 1 ? 1 : full[1] || 1];
+    scale = colourScale(range);
+    const ends = full && range ? [full[0] < range[0] ? "≤ " : "", full[1] > range[1] ? "≥ " : ""] : ["", ""];
+    legend.replaceChildren(scaleBar(scale, (value) => `${ends[value === scale.from ? 0 : 1]}${told(value)}`));
     legend.firstElementChild.append(html("span", {}, figure.quantity), html("span", {}, BLANK));
   }
 
   function draw(width) {
-    const all = groups();
-    const focus = all.includes(selection.focus()) ? selection.focus() : all[0];
+    const focus = focused();
     shown = series.get(focus);
     name.textContent = shown ? LABELS[focus] : "";
     if (!shown) return area.replaceChildren(html("p", { class: "empty" }, "No group passes the filters."));

@@ -1,6 +1,6 @@
 // Many small drawings, one a group: some at first, all of them on request.
 
-function makeSheets(host, { first, wide, draw, pick }) {
+function makeSheets(host, { first, wide, draw, pick, isPicked }) {
   const grid = html("div", { class: wide ? "sheets wide" : "sheets" });
   const more = html("button", { type: "button", class: "more", click: () => ((everything = true), update()) });
   let everything = false;
@@ -29,7 +29,7 @@ function makeSheets(host, { first, wide, draw, pick }) {
       element.append(draw(group));
       return element;
     }
-    const pressed = String(selection.focus() === group);
+    const pressed = String(isPicked(group));
     const attributes = { type: "button", class: "sheet", "aria-pressed": pressed, click: () => pick(group) };
     return html("button", attributes, heading, draw(group));
   }

@@ -7,7 +7,8 @@ function drawPlanes(figure, host) {
   const legend = html("div");
   host.append(grid, legend);
 
-  const isShown = ([x, y]) => selection.showsValue(figure.x, x) && selection.showsValue(figure.y, y);
+  const isShown = ([x, y, , , , group]) =>
+    group === null ? selection.showsValue(figure.x, x) && selection.showsValue(figure.y, y) : selection.shows(group);
 
   function draw(width) {
     const cells = figure.cells.filter(isShown);
@@ -27,7 +28,7 @@ function drawPlanes(figure, host) {
     );
     legend.replaceChildren(scaleBar(scale, told));
     legend.firstElementChild.append(html("span", {}, figure.quantity));
-    if (figure.curve.length) legend.firstElementChild.append(html("span", {}, `dashed: ${figure.curveLabel || "theory"}`));
+    if (grid.querySelector(".curve")) legend.firstElementChild.append(html("span", {}, `dashed: ${figure.curveLabel || "theory"}`));
   }
 
   selection.onChange(drawnToFit(host, draw));
@@ -44,16 +45,18 @@ function planePanel(figure, panel, cells, width, scale, told) {
   const across = (chart.right - chart.left) / xs.length;
   const column = (i) => chart.left + i * across;
   const row = (i) => chart.bottom - (i + 1) * cell;
-  for (const [x, y, , value, trials] of cells) {
+  const texts = svg("g");
+  for (const [x, y, , value, , group] of cells) {
     const [i, j] = [xs.indexOf(x), ys.indexOf(y)];
     const colour = value === null ? null : scale.of(value);
     const box = { x: column(i) + 1, y: row(j) + 1, width: Math.max(across - 2, 1), height: cell - 2, rx: 2 };
-    chart.root.append(svg("rect", { ...box, fill: colour ? rgb(colour) : "none", class: colour ? null : "axis" }));
-    const text = value === null ? "0 or –" : told(value);
+    const name = ["cell", colour ? "" : "axis", group !== null && group === selection.chosen ? "chosen" : ""].join(" ");
+    chart.root.append(svg("rect", { ...box, fill: colour ? rgb(colour) : "none", class: name }));
+    const text = value === null ? "–" : told(value);
     if (text.length * 6.6 < across - 6) {
       const ink = !colour ? null : isLight(colour) ? "on-light" : "on-dark";
       const at = { x: column(i) + across / 2, y: row(j) + cell / 2 + 4, "text-anchor": "middle" };
-      chart.root.append(svg("text", { ...at, class: ink }, text));
+      texts.append(svg("text", { ...at, class: `halo ${ink}`, stroke: colour && rgb(colour) }, text));
     }
   }
   ys.forEach((value, j) => chart.root.append(svg("text", { x: chart.left - 8, y: row(j) + cell / 2 + 4, "text-anchor": "end" }, clipped(value, left))));
@@ -62,11 +65,18 @@ function planePanel(figure, panel, cells, width, scale, told) {
     svg("text", { x: 0, y: 12, class: "name" }, figure.y),
     svg("text", { x: chart.right, y: chart.height - 2, "text-anchor": "end", class: "name" }, figure.x),
   );
-  drawCurve(chart, figure, panel, placeOn(figure.xs, xs, column, across), placeOn(figure.ys, ys, (j) => row(j) + cell, -cell));
+  drawCurve(chart, figure, panel, placeOn(figure.xs, xs, column, across), placeOn(figure.ys, ys, (j) => row(j) + cell, -cell), across);
+  chart.root.append(texts);
   const area = html("div", { role: "img", "aria-label": `${figure.alt} ${panel}` }, chart.root);
-  explained(area, (x, y) => {
+  let pointed = null;
+  const cellAt = (x, y) => {
     const [i, j] = [Math.floor((x - chart.left) / across), Math.floor((chart.bottom - y) / cell)];
-    const found = cells.find((one) => one[0] === xs[i] && one[1] === ys[j]);
+    return cells.find((one) => one[0] === xs[i] && one[1] === ys[j]);
+  };
+  area.addEventListener("click", () => pointed !== null && selection.choose(pointed));
+  explained(area, (x, y) => {
+    const found = cellAt(x, y);
+    pointed = found ? found[5] : null;
     if (!found) return null;
     const trials = `${found[4]} trial${found[4] === 1 ? "" : "s"}`;
     return { lines: [`${figure.x} ${found[0]}, ${figure.y} ${found[1]}`, `${figure.quantity}: ${told(found[3])}`, trials] };
@@ -110,10 +120,10 @@ function placeOn(axis, shown, start, size) {
   };
 }
 
-function drawCurve(chart, figure, panel, x, y) {
-  const points = figure.curve
-    .filter(([, , own]) => own === null || own === panel)
-    .map(([across, up]) => [x(across), y(up)]);
-  const path = pathOf(points);
+// The curve; over names, which have nothing between them, a level piece across each.
+function drawCurve(chart, figure, panel, x, y, across) {
+  const points = figure.curve.filter(([, , own]) => own === null || own === panel).map(([at, up]) => [x(at), y(up)]);
+  const pieces = points.map(([at, up]) => pathOf([[at - across / 2, up], [at + across / 2, up]]));
+  const path = figure.xs.numbers ? pathOf(points) : pieces.join("");
   if (path) chart.root.append(svg("path", { d: path, class: "curve-back" }), svg("path", { d: path, class: "curve" }));
 }

@@ -14,15 +14,9 @@ const selection = {
     return LABELS.map((_, group) => group).filter((group) => this.shows(group));
   },
 
-  // The one group that is looked at where only one can be.
-  focus() {
-    const visible = this.visible();
-    return visible.includes(this.chosen) ? this.chosen : (visible[0] ?? null);
-  },
-
   // Whether a value of a factor of that name is shown; of any other name everything is.
   showsValue(name, text) {
-    const place = DATA.factors.findIndex((factor) => factor.name === name);
+    const place = DATA.factors.findIndex((factor) => factor.name === name || factor.name.endsWith(`.${name}`));
     if (place < 0) return true;
     const value = DATA.factors[place].values.indexOf(text);
     return value < 0 || !this.off[place].has(value);
