@@ -32,8 +32,8 @@ MEANINGS = {
 }
 """Diagnosis -> what it says, in plain words; the thresholds are settings of the config."""
 
-_MOST_NAMES = 12
-"""Groups that are named before one sentence; the others are counted."""
+_MOST_NAMES = 6
+"""Groups that are named beside one sentence; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def advice(report: Report, shown: int) -> Html:
             advised.setdefault(group.advice, []).append(group_name(report, place))
             badges[group.advice] = group.diagnosis
     items = [
-        element("li", diagnosis_badge(badges[sentence]), " ", element("b", _named(names)), " ", element("span", sentence))
+        element("li", diagnosis_badge(badges[sentence]), f" {sentence}", element("div", _named(names), class_="facts"))
         for sentence, names in advised.items()
     ]
     return element("ul", *items, class_="advice") if items else Html("")

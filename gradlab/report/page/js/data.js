@@ -78,13 +78,19 @@ function rangeOf(arrays) {
   return low <= high ? [low, high] : null;
 }
 
-// The range that nearly all values lie in, where a few (one network that diverged) would take most of the full one.
-function usualRange(arrays) {
-  const full = rangeOf(arrays);
+// The range of a column where a few records (one network that diverges) would take most of the full one: that of each
+// group without a tenth of its records at either end.
+function usualRange(series, name) {
+  const full = rangeOf(series.map((one) => one.column(name)));
   if (!full) return null;
-  const values = Float64Array.from(arrays.flatMap((array) => Array.from(array).filter(Number.isFinite))).sort();
-  const at = (part) => values[Math.round(part * (values.length - 1))];
-  const usual = [at(0.01), at(0.99)];
+  const usual = rangeOf(
+    series.map((one) => {
+      const records = one.steps.map((_, record) => rangeOf([one.row(name, record)])).filter(Boolean);
+      const left = Math.floor(records.length / 10);
+      const ends = (end, sign) => records.map((range) => range[end]).sort((a, b) => sign * (a - b))[left];
+      return records.length ? [ends(0, 1), ends(1, -1)] : [];
+    }),
+  );
   return usual[1] - usual[0] > 0.5 * (full[1] - full[0]) ? full : usual;
 }
 

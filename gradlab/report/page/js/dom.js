@@ -14,14 +14,20 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// Calls `draw(width)` now, and again whenever the width of `host` changes.
+// Between the margins of a sheet of paper.
+const PAPER = 680;
+
+// Calls `draw(width)` now, and again whenever the width of `host` changes, for paper too.
 function drawnToFit(host, draw) {
   let width = 0;
   new ResizeObserver(() => {
     const now = Math.round(host.clientWidth);
     if (now > 0 && now !== width) draw((width = now));
   }).observe(host);
-  return () => width > 0 && draw(width);
+  const redraw = () => width > 0 && draw(width);
+  addEventListener("beforeprint", () => width > PAPER && draw(PAPER));
+  addEventListener("afterprint", redraw);
+  return redraw;
 }
 
 function choice(label, options, value, onChange) {

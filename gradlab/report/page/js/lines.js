@@ -117,7 +117,7 @@ function drawLines(figure, host) {
 
 // The axes stay as they are while the steps go by, unless lines leave them.
 function lineAxes(chart, figure, shown, step) {
-  const usual = usualRange(shown.map((one) => one.column("value"))) ?? [0, 1];
+  const usual = usualRange(shown, "value") ?? [0, 1];
   const now = rangeOf(shown.map((one) => one.row("value", one.recordAt(step)))) ?? usual;
   const theory = rangeOf(shown.map((one) => one.row("predicted", 0))) ?? usual;
   const values = [Math.min(usual[0], now[0]), Math.max(usual[1], now[1])];

@@ -28,9 +28,9 @@ function drawMaps(figure, host) {
   }
 
   function rescale() {
-    const columns = groups().map((group) => series.get(group).column("value"));
-    const full = rangeOf(columns);
-    const range = figure.log ? usualRange(columns) : full && [Math.min(0, full[0]), full[1] > 0.5 && full[1] <= 1 ? 1 : full[1] || 1];
+    const shown = groups().map((group) => series.get(group));
+    const full = rangeOf(shown.map((one) => one.column("value")));
+    const range = figure.log ? usualRange(shown, "value") : full && [Math.min(0, full[0]), full[1] > 0.5 && full[1] <= 1 ? 1 : full[1] || 1];
     scale = colourScale(range);
     const ends = full && range ? [full[0] < range[0] ? "≤ " : "", full[1] > range[1] ? "≥ " : ""] : ["", ""];
     legend.replaceChildren(scaleBar(scale, (value) => `${ends[value === scale.from ? 0 : 1]}${told(value)}`));
