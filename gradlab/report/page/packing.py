@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,9 +66,9 @@ class Pool:
         Args:
             codes: one after the other.
         """
-        starts = np.flatnonzero(np.diff(codes, prepend=codes[:1] + np.uint8(1)))
+        edges = [*np.flatnonzero(np.diff(codes, prepend=codes[:1] + np.uint8(1))).tolist(), len(codes)]
         pairs = bytearray()
-        for start, end in zip(starts.tolist(), [*starts.tolist()[1:], len(codes)], strict=True):
+        for start, end in itertools.pairwise(edges):
             for left in range(end - start, 0, -_LONGEST):
                 pairs += bytes((int(codes[start]), min(left, _LONGEST)))
         return self.keep(bytes(pairs))

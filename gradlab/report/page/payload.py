@@ -14,7 +14,7 @@ from gradlab.analysis.figures.figure import Chart, Figure, LayerSteps, Lines, Pl
 from gradlab.analysis.figures.report import Report
 from gradlab.printable import printable
 from gradlab.report.numbers import setting
-from gradlab.report.page.packing import Pool, Reals
+from gradlab.report.page.packing import Pool
 
 MOST_GROUPS = 500
 """Groups that a page draws and lists."""
@@ -89,7 +89,12 @@ def _chart(chart: Chart, numbers: pd.DataFrame, groups: int, pool: Pool) -> Plai
             found = _series(numbers, names, groups, pool)
             return {"kind": "quantiles", "quantity": chart.quantity, "names": names, **found}
         case Regions():
-            return {"kind": "regions", "x": chart.x_label, "y": chart.y_label, "regions": _regions(numbers, groups, pool)}
+            return {
+                "kind": "regions",
+                "x": chart.x_label,
+                "y": chart.y_label,
+                "regions": _regions(numbers, groups, pool),
+            }
         case Plane():
             return _plane(chart, numbers)
 

@@ -104,7 +104,9 @@ def glossary(report: Report, shown: int) -> Html:
     """What the diagnoses that occur mean."""
     found = {word for place in range(shown) for word in report.summary.group(place).diagnoses}
     pairs = [
-        joined([element("dt", diagnosis_badge(word)), element("dd", MEANINGS[word])]) for word in DIAGNOSES if word in found
+        joined([element("dt", diagnosis_badge(word)), element("dd", MEANINGS[word])])
+        for word in DIAGNOSES
+        if word in found
     ]
     return element("dl", *pairs, class_="glossary")
 

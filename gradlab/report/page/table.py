@@ -100,7 +100,9 @@ def _factor_columns(report: Report, groups: Sequence[Group]) -> list[_Column]:
     columns = []
     for factor in factors(settings):
         cells = [factor["values"][place] for place in factor["of"]]
-        columns.append(_Column(factor["name"], cells, [str(place) for place in factor["of"]], factor["numbers"] is None))
+        columns.append(
+            _Column(factor["name"], cells, [str(place) for place in factor["of"]], factor["numbers"] is None)
+        )
     return columns
 
 
@@ -178,9 +180,7 @@ def _strip(values: Sequence[float | None], scale: Scale) -> Html:
             continue
         level = scale.level(value)
         height = round((level + 1) / 8 * _HEIGHT, 1)
-        bars.append(
-            element("rect", x=left, y=_HEIGHT - height, width=_BAR - 1, height=height, fill=colour(level))
-        )
+        bars.append(element("rect", x=left, y=_HEIGHT - height, width=_BAR - 1, height=height, fill=colour(level)))
     width = max(len(values), 1) * _BAR
     box = {"viewBox": f"0 0 {width} {_HEIGHT}", "width": width, "height": _HEIGHT, "class_": "strip"}
     return element("svg", *bars, aria_hidden="true", **box)

@@ -79,7 +79,9 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def open(self, path: Path, width: int = 1200, height: int = 900, scheme: str = "light", script: bool = True) -> None:
+    def open(
+        self, path: Path, width: int = 1200, height: int = 900, scheme: str = "light", script: bool = True
+    ) -> None:
         """Show a file in a window of a size, and wait until it is drawn."""
         self.events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
@@ -151,7 +153,7 @@ def opened(program: str) -> Iterator[Browser]:
         # Chromium reads its commands from descriptor 3 and answers on 4.
         redirected = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
         command = ["/bin/bash", "-c", redirected, program, *SWITCHES, f"--user-data-dir={profile}"]
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             command, pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(to_read)

@@ -115,7 +115,10 @@ def regions(groups: int, resolution: int = 32, examples: int = 40) -> pd.DataFra
                 "seed": seed,
                 "trial_id": f"{group}-{seed}",
                 "step": step,
-                **{"x_min": -2.0, "x_max": 2.0, "y_min": -2.0, "y_max": 2.0},
+                "x_min": -2.0,
+                "x_max": 2.0,
+                "y_min": -2.0,
+                "y_max": 2.0,
                 "resolution": resolution,
                 "classes": 2,
                 "decision": decision.astype(np.uint8).ravel().tolist(),
@@ -125,3 +128,34 @@ def regions(groups: int, resolution: int = 32, examples: int = 40) -> pd.DataFra
             }
         )
     return pd.DataFrame(rows)
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</script><script>alert(3)</script>",
+    "<!--<script>",
+    "' onmouseover='alert(4)",
+    "&lt;b&gt;",
+    "{{7*7}}${7*7}",
+)
+"""Texts that must stay text."""
+
+
+def hostile_report(folder: Path) -> Report:
+    """A report whose names, settings, errors and words are all hostile."""
+    made = [
+        FakeTrial(
+            f"t{place}",
+            depth=2 + place,
+            settings={"activation": text, "optimizer": text},
+            results={"status": "failed", "diagnosis": "failed" if place else text, "error": text},
+        )
+        for place, text in enumerate(HOSTILE)
+    ]
+    found = report_of(folder, made)
+    words = " ".join(HOSTILE)
+    hostile = tuple(
+        Figure(one.name, f"{one.title} {words}", words, words, one.numbers, one.chart) for one in found.figures
+    )
+    return Report(found.summary, tuple(f"{label} {words}" for label in found.labels), found.factors, hostile)
