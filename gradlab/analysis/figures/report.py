@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gradlab.analysis.figures.axes import axes
+from gradlab.analysis.figures.distributions import distributions, read_quantiles
 from gradlab.analysis.figures.excerpt import excerpt
 from gradlab.analysis.figures.figure import Figure
 from gradlab.analysis.figures.gradients import gradient_figures
 from gradlab.analysis.figures.heat_maps import STATISTICS, heat_maps
 from gradlab.analysis.figures.planes import planes
+from gradlab.analysis.figures.regions import decision_regions
 from gradlab.analysis.figures.series import read_series
 from gradlab.analysis.summary import Summary, summarise
 from gradlab.analysis.wording import network_line
@@ -50,12 +53,29 @@ def make_report(paths: Sequence[Path]) -> Report:
     factors = axes(summary.grouping.telling, settings)
     names = [axis.name for axis in factors]
     labels = tuple(network_line(names or summary.keys, known) for known in settings)
-    series = read_series(summary, excerpt(summary), STATISTICS)
+    shown = excerpt(summary)
+    series, quantiles = read_series(summary, shown, STATISTICS), read_quantiles(summary, shown)
+    regions, unread = decision_regions(summary, labels, shown)
     figures = [
         *gradient_figures(summary, labels, series),
-        *heat_maps(labels, series),
         *planes(summary, labels, factors),
+        *heat_maps(labels, series),
+        *distributions(labels, quantiles),
+        *regions,
     ]
+    missed = tuple(dict.fromkeys([*summary.trials.skipped, *series.skipped, *quantiles.skipped, *unread]))
     return Report(
-        summary, labels, tuple({name: known.get(name) for name in names} for known in settings), tuple(figures)
+        replace(summary, trials=replace(summary.trials, skipped=missed)),
+        labels,
+        tuple({name: known.get(name) for name in names} for known in settings),
+        tuple(_named_apart(figures)),
     )
+
+
+def _named_apart(figures: Sequence[Figure]) -> Iterator[Figure]:
+    """The figures, those of a name that stands before numbered on: names are names of files."""
+    names: Counter[str] = Counter()
+    for figure in figures:
+        names[figure.name] += 1
+        count = names[figure.name]
+        yield figure if count == 1 else replace(figure, name=f"{figure.name}-{count}")
