@@ -18,7 +18,7 @@ from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
 from gradlab.analysis.measures import Measure
 from gradlab.analysis.recorded import check_recorded
 from gradlab.analysis.summary import Summary, summarise
-from gradlab.analysis.where.condition import parse_where
+from gradlab.analysis.where.condition import chosen_trials
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials, readable_trials
@@ -127,12 +127,7 @@ def _chosen(trials: Trials, question: Question) -> Trials:
     for name in question.by or ():
         if name not in columns:
             raise _unknown("--by", name, columns)
-    if question.where is None:
-        return trials
-    chosen = trials.where(parse_where(question.where).mask(trials.frame))
-    if not len(chosen.frame):
-        raise UsageError(f"--where {question.where}: none of {len(trials.frame)} trials satisfies it")
-    return chosen
+    return chosen_trials(trials, question.where)
 
 
 def _arranged(summary: Summary, estimates: Mapping[str, Means | GeometricMeans], question: Question) -> Summary:

@@ -18,6 +18,7 @@ from gradlab.analysis.figures.planes import planes
 from gradlab.analysis.figures.regions import decision_regions
 from gradlab.analysis.figures.series import read_series
 from gradlab.analysis.summary import Summary, summarise
+from gradlab.analysis.where.condition import chosen_trials
 from gradlab.analysis.wording import network_line
 from gradlab.store.finding import find_runs
 from gradlab.store.reading import readable_trials
@@ -40,14 +41,18 @@ class Report:
     figures: tuple[Figure, ...]
 
 
-def make_report(paths: Sequence[Path]) -> Report:
+def make_report(paths: Sequence[Path], where: str | None = None) -> Report:
     """Read the runs at `paths`, run directories or folders of them, and find what there is to show.
 
+    Args:
+        paths: where the runs are.
+        where: a condition on trials.
+
     Raises:
-        UsageError: there is no run, or none whose trials can be read.
+        UsageError: there is no run, none whose trials can be read, or no trial that satisfies the condition.
     """
     runs, skipped = find_runs(paths)
-    trials = readable_trials(runs)
+    trials = chosen_trials(readable_trials(runs), where)
     summary = summarise(replace(trials, skipped=(*skipped, *trials.skipped)))
     settings = summary.grouping.settings
     factors = axes(summary.grouping.telling, settings)

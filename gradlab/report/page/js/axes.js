@@ -37,13 +37,13 @@ function xAxis(chart, scale, values, label, text) {
   if (text) chart.root.append(svg("text", { x: chart.right, y: chart.height - 2, "text-anchor": "end", class: "name" }, text));
 }
 
-// A path through points; a gap where one is missing.
+// A path through points; a gap where one is missing, and a dot where one is alone.
 function pathOf(points) {
   let path = "";
   let pen = "M";
   for (const [x, y] of points) {
     if (Number.isFinite(x) && Number.isFinite(y)) {
-      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}`;
+      path += `${pen}${x.toFixed(1)} ${y.toFixed(1)}${pen === "M" ? "h0" : ""}`;
       pen = "L";
     } else {
       pen = "M";

@@ -33,19 +33,20 @@ function fan(one, record, pairs, figure, range) {
   const [width, height] = [168, 132];
   const chart = frame(width, height, { left: 34, right: 4, top: 18, bottom: 24 });
   const layers = rangeOf([one.layers]);
-  const x = linear(padded(layers, 0.02, 1), [chart.left, chart.right]);
+  const x = linear([layers[0] - 0.5, layers[1] + 0.5], [chart.left, chart.right]);
   const y = linear(range, [chart.bottom, chart.top]);
   yAxis(chart, y, ticks(range, 3), number, null);
   xAxis(chart, x, ticks(layers, 3, true), String, null);
   chart.root.append(svg("text", { x: 0, y: 11, class: "name" }, record === 0 ? `untrained` : `step ${one.steps[record]}`));
-  const xs = one.layers.map(x);
+  // Level across each layer, so that a single one has a width, too.
+  const xs = one.layers.flatMap((layer) => [x(layer - 0.5), x(layer + 0.5)]);
+  const ysOf = (name) => Array.from(one.row(name, record)).flatMap((value) => [y(value), y(value)]);
   const group = svg("g", { class: "series s0" });
   for (const [low, high] of pairs) {
-    const ends = [low, high].map((name) => Array.from(one.row(name, record), y));
-    group.append(svg("path", { class: "band", d: bandOf(xs, ...ends) }));
+    group.append(svg("path", { class: "band", d: bandOf(xs, ysOf(low), ysOf(high)) }));
   }
   const middle = figure.names.find((name) => share(name) === 50);
-  if (middle) group.append(svg("path", { class: "line", d: pathOf(Array.from(one.row(middle, record), (value, i) => [xs[i], y(value)])) }));
+  if (middle) group.append(svg("path", { class: "line", d: pathOf(ysOf(middle).map((value, i) => [xs[i], value])) }));
   chart.root.append(group);
   for (const name of ["width", "height"]) chart.root.removeAttribute(name);
   chart.root.removeAttribute("aria-hidden");

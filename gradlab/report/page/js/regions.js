@@ -1,22 +1,30 @@
 // What networks decide all over the plane of two features, before and after training, with examples as points.
 
 function drawRegions(figure, host) {
-  const seeds = [...new Set(figure.regions.map((region) => region.seed))].sort((one, other) => one - other);
-  let seed = seeds[0];
-  if (seeds.length > 1) {
-    const options = seeds.map((value) => [value, String(value)]);
-    host.append(html("div", { class: "controls" }, choice("seed", options, seed, (value) => ((seed = Number(value)), update()))));
+  const byGroup = new Map();
+  for (const region of figure.regions) byGroup.set(region.group, [...(byGroup.get(region.group) ?? []), region]);
+  let seed = null;
+  const seedsOf = (regions) => [...new Set(regions.map((region) => region.seed))].sort((one, other) => one - other);
+
+  // The regions of a group's chosen seed, or of its first.
+  function of(group) {
+    const own = byGroup.get(group);
+    const seeds = seedsOf(own);
+    const shown = seeds.includes(seed) ? seed : seeds[0];
+    return own.filter((region) => region.seed === shown).sort((one, other) => one.step - other.step);
+  }
+
+  if ([...byGroup.values()].some((own) => seedsOf(own).length > 1)) {
+    const options = seedsOf(figure.regions).map((value) => [value, String(value)]);
+    host.append(html("div", { class: "controls" }, choice("seed", options, null, (value) => ((seed = Number(value)), update()))));
   }
   const sheets = makeSheets(host, {
     first: 6,
     wide: true,
-    draw: (group) => html("div", { class: "pair" }, ...of(group).map((region) => regionPicture(region, figure))),
+    draw: (group) => html("div", { class: "pair" }, ...of(group).map((region) => regionPicture(region))),
   });
-  host.append(html("p", { class: "note" }, `Across: ${figure.x}. Up: ${figure.y}. Points are training examples in the colour and shape of their class.`));
-
-  const of = (group) =>
-    figure.regions.filter((region) => region.group === group && region.seed === seed).sort((one, other) => one.step - other.step);
-  const update = () => sheets(selection.visible().filter((group) => of(group).length));
+  host.append(html("p", { class: "note" }, `Across: ${figure.x}. Up: ${figure.y}. Points are examples in the colour and shape of their own class.`));
+  const update = () => sheets(selection.visible().filter((group) => byGroup.has(group)));
   selection.onChange(update);
   update();
 }
@@ -27,7 +35,7 @@ const CLASSES = ["0072b2", "d55e00", "009e73", "cc79a7", "e69f00", "56b4e9", "4a
   return { tint: full.map((value) => Math.round(value + 0.66 * (255 - value))), full: full.map((value) => Math.round(value * 0.82)) };
 });
 
-function regionPicture(region, figure) {
+function regionPicture(region) {
   const n = region.resolution;
   const canvas = html("canvas", { width: n, height: n, "aria-hidden": "true" });
   const context = canvas.getContext("2d");
@@ -41,7 +49,7 @@ function regionPicture(region, figure) {
   }
   context.putImageData(image, 0, 0);
   Object.assign(canvas.style, { left: "0", top: "0", width: "100%", height: "100%" });
-  const when = region.step === 0 ? "untrained" : `after step ${region.step}`;
+  const when = region.step === 0 ? "untrained" : `after ${region.step} steps`;
   const label = `${LABELS[region.group]}, seed ${region.seed}, ${when}: regions of ${region.classes} classes`;
   const picture = html("div", { class: "stack", role: "img", "aria-label": label }, canvas, regionPoints(region));
   return html("div", {}, picture, html("p", { class: "under" }, when));
