@@ -97,7 +97,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         changed = tuple(file for file, digest in code.items() if finished and known.get(file, digest) != digest)
         parts = _pending(config.trials, shop, directory, finished)
         workers = worker_count(options.workers, device, len(parts))
-        listener.begin(len(config.trials), len(finished), len(parts))
+        listener.begin(config.trials, finished, len(parts))
         tally = _Tally()
         if parts:
             info = _info(config, directory, device, workers, started)
@@ -107,7 +107,9 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
-                        listener.stored(result.statuses)
+                        listener.stored(
+                            dict(zip((trial.trial_id for trial in part.trials), result.statuses, strict=True))
+                        )
                         if tally.failed and options.fail_fast:
                             break
             except BaseException:
