@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext, redirect_stderr
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -78,30 +80,57 @@ def execute(
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
     mean = total / max(len(parts), 1)
 
-    def progress(shares: float) -> None:
+    share = 0.0
+
+    def look_up() -> None:
         pause()
-        listener.progress(min(1.0, (done + shares * mean) / total))
+        listener.progress(share)
+
+    def progress(shares: float) -> None:
+        nonlocal share
+        share = min(1.0, (done + shares * mean) / total)
+        look_up()
 
     def train(part: Part, report: Report) -> list[TrialHistory]:
-        return shop.run(part, report, None if listener.sighted is None else Throttle(report.tell))
+        if listener.sighted is None:
+            return shop.run(part, report)
+        with redirect_stderr(_Printing(report.tell)) if apart else nullcontext():
+            return shop.run(part, report, Throttle(report.tell))
 
     def work(part: Part, report: Report) -> Finished:
         return finish(part, train(part, report))
 
-    hear = listener.sighted or (lambda sighting: None)
+    def hear(message: Sighting | str) -> None:
+        if isinstance(message, str):
+            sys.stderr.write(message)
+        elif listener.sighted is not None:
+            listener.sighted(message)
 
     apart = workers > 1 or (can_work_apart(device) and any(own_code(t for part in parts for t in part.trials)))
-    results = (
-        run_in_workers(parts, work, workers, progress, pause, hear) if apart else run_here(parts, work, progress, hear)
-    )
+    if apart:
+        results = run_in_workers(parts, work, workers, progress, look_up, hear)
+    else:
+        results = run_here(parts, work, progress, hear)
     with closing(results):
         for result in results:
             part, finished = result.item, result.result
             if finished is None:
-                finished = finish(part, _one_by_one(part, train, str(result.reason), pause, hear))
+                finished = finish(part, _one_by_one(part, train, str(result.reason), look_up, hear))
             done += part.cost
-            listener.progress(min(1.0, done / total))
+            share = min(1.0, done / total)
+            listener.progress(share)
             yield part, finished
+
+
+class _Printing(io.TextIOBase):
+    """What code in a worker prints, told to the process that draws: two can't draw on one terminal."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def write(self, text: str) -> int:
+        self._tell(text)
+        return len(text)
 
 
 def _one_by_one(
@@ -109,7 +138,7 @@ def _one_by_one(
     train: Callable[[Part, Report], list[TrialHistory]],
     reason: str,
     pause: Callable[[], None],
-    hear: Callable[[Sighting], None],
+    hear: Callable[[Sighting | str], None],
 ) -> list[TrialHistory]:
     """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
     stacks = [

@@ -107,9 +107,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
-                        listener.stored(
-                            dict(zip((trial.trial_id for trial in part.trials), result.statuses, strict=True))
-                        )
+                        listener.stored(result.statuses)
                         if tally.failed and options.fail_fast:
                             break
             except BaseException:
@@ -128,7 +126,7 @@ class _Written:
     """What a worker sends of a finished part: its files to be, and what the run wants to know of its trials."""
 
     files: PartFiles
-    statuses: list[str]
+    statuses: dict[str, str]
     training_seconds: float
     recording_seconds: float
 
@@ -136,7 +134,7 @@ class _Written:
     def of(cls, files: PartFiles, histories: Sequence[TrialHistory]) -> _Written:
         return cls(
             files,
-            [history.status for history in histories],
+            {history.trial_id: history.status for history in histories},
             sum(history.seconds - history.recording_seconds for history in histories),
             sum(history.recording_seconds for history in histories),
         )
@@ -153,7 +151,7 @@ class _Tally:
 
     def add(self, part: _Written) -> None:
         self.trained += len(part.statuses)
-        self.failed += part.statuses.count("failed")
+        self.failed += list(part.statuses.values()).count("failed")
         self.recording_seconds += part.recording_seconds
         self.training_seconds += part.training_seconds
 

@@ -41,13 +41,13 @@ class Sighting:
     along_time: bool = False
 
     @property
-    def is_last(self) -> bool:
-        """Whether there is no later one of some of its trials: their training is over."""
-        return self.step == self.steps - 1 or not bool(np.isfinite(self.train_loss).all())
+    def is_end(self) -> bool:
+        """Whether it is the first or the last one of some of its trials: how they began or what became of them."""
+        return self.step in (0, self.steps - 1) or not bool(np.isfinite(self.train_loss).all())
 
 
 class Throttle:
-    """Passes sightings on: one now and then, and the last one of every trial.
+    """Passes sightings on: one now and then, and the first and last one of every trial.
 
     Args:
         tell: hears those that pass.
@@ -61,6 +61,6 @@ class Throttle:
     def __call__(self, sighting: Sighting) -> None:
         """Pass it on if it is time for one."""
         now = self._clock()
-        if now >= self._next or sighting.is_last:
+        if now >= self._next or sighting.is_end:
             self._next = now + SEEN_EVERY
             self._tell(sighting)

@@ -31,8 +31,10 @@ class GroupSeen:
         trials: how many it has; `seen` of them have been seen, which all that follows is about.
         step: the last one recorded of the trial that is the least far; None where none has been seen.
         profile: log10 of the geometric mean of delta_rms in each hidden layer, or time step, over trials in which it
-            is neither 0 nor not finite; -inf where it is 0 in all others, NaN where there is no number.
+            is neither 0 nor not finite; -inf where it is 0 in all others, NaN where there is no number. Of trials that
+            have not diverged, if there are any.
         decay: the factor per layer on the gradient's way back, by the profile; None below two places, or for 0/0.
+        start: the same at step 0.
         dead: the mean share of dead hidden units; NaN where it isn't known.
         loss: the mean training loss of trials in which it is finite; NaN where there are none.
         lost: status of trials that came to no good end (`diverged`, `failed`) -> how many.
@@ -45,6 +47,7 @@ class GroupSeen:
     step: int | None = None
     profile: tuple[float, ...] = ()
     decay: float | None = None
+    start: float | None = None
     dead: float = math.nan
     loss: float = math.nan
     lost: Mapping[str, int] = field(default_factory=dict)
@@ -80,6 +83,7 @@ class GroupsSeen:
         self._ids = [trial.trial_id for trial in trials]
         self._group = dict(zip(self._ids, self.grouping.codes.tolist(), strict=True))
         self._seen: dict[str, _Seen] = {}
+        self._starts: dict[str, Reals] = {}
         self._status: dict[str, str] = dict.fromkeys(finished, "")
         self._ended = Counter(self._group[one] for one in finished)
         self._known: dict[int, GroupSeen] = {}
@@ -97,6 +101,8 @@ class GroupsSeen:
                 float(sighting.train_loss[place]),
                 sighting.along_time,
             )
+            if sighting.step == 0:
+                self._starts[trial_id] = self._seen[trial_id].profile
             self._known.pop(self._group[trial_id], None)
             self._begun[self._group[trial_id]] = None
 
@@ -153,8 +159,8 @@ class GroupsSeen:
         lost = Counter({status: lost[status] for status in ("diverged", "failed") if lost[status]})
         if not seen:
             return GroupSeen(state, len(ids), lost=lost)
-        profile = mean_logs([one.profile for one in seen])
-        losses = [one.loss for one in seen if math.isfinite(one.loss)]
+        sound = [one for one in seen if math.isfinite(one.loss)]
+        profile = mean_logs([one.profile for one in sound or seen])
         dead = [one.dead for one in seen if math.isfinite(one.dead)]
         return GroupSeen(
             state,
@@ -163,8 +169,9 @@ class GroupsSeen:
             min(one.step for one in seen),
             tuple(profile.tolist()),
             decay_of(profile),
+            decay_of(mean_logs([self._starts[one] for one in ids if one in self._starts])),
             float(np.mean(dead)) if dead else math.nan,
-            float(np.mean(losses)) if losses else math.nan,
+            float(np.mean([one.loss for one in sound])) if sound else math.nan,
             lost,
             seen[0].along_time,
         )
@@ -176,7 +183,7 @@ class GroupsSeen:
 
 def mean_logs(profiles: Sequence[Reals]) -> Reals:
     """The mean of logarithms at each place, [place], of profiles of any length: as `GroupSeen.profile` has it."""
-    table = np.full((len(profiles), max(map(len, profiles))), np.nan)
+    table = np.full((len(profiles), max(map(len, profiles), default=0)), np.nan)
     for row, profile in zip(table, profiles, strict=True):
         row[: len(profile)] = profile
     finite = np.isfinite(table)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
@@ -41,6 +41,7 @@ class LiveDisplay(ProgressDisplay):
         super().__init__(console, quiet=False)
         self._clock = clock
         self._live: Live | None = None
+        self._size: ConsoleDimensions | None = None
         self._share, self._next = 0.0, clock()
 
     def __exit__(
@@ -83,6 +84,10 @@ class LiveDisplay(ProgressDisplay):
         now = self._clock()
         if self._live is None or now < self._next:
             return
+        if (size := self._console.size) != self._size:
+            if self._size is not None:  # lines that were wrapped or unwrapped can't be found again
+                self._console.clear()
+            self._size = size
         self._live.refresh()
         done = self._clock()
         self._next = max(now + FRAME_EVERY, done + (done - now) / FRAME_SHARE)
