@@ -79,23 +79,25 @@ def execute(
     shop, workers = shop.sharing_memory(parts, workers, available(device))
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
     mean = total / max(len(parts), 1)
-
     share = 0.0
 
     def look_up() -> None:
         pause()
         listener.progress(share)
 
-    def progress(shares: float) -> None:
+    def progress(parts_worth: float) -> None:
         nonlocal share
-        share = min(1.0, (done + shares * mean) / total)
+        share = min(1.0, (done + parts_worth * mean) / total)
         look_up()
 
     def train(part: Part, report: Report) -> list[TrialHistory]:
+        def worth(share: float) -> None:
+            report(share * part.cost / mean)
+
         if listener.sighted is None:
-            return shop.run(part, report)
+            return shop.run(part, worth)
         with redirect_stderr(_Printing(report.tell)) if apart else nullcontext():
-            return shop.run(part, report, Throttle(report.tell))
+            return shop.run(part, worth, Throttle(report.tell))
 
     def work(part: Part, report: Report) -> Finished:
         return finish(part, train(part, report))
@@ -125,8 +127,16 @@ def execute(
 class _Printing(io.TextIOBase):
     """What code in a worker prints, told to the process that draws: two can't draw on one terminal."""
 
+    encoding = "utf-8"
+
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+        self._tell, self._stderr = tell, sys.stderr
+
+    def fileno(self) -> int:
+        return self._stderr.fileno()
+
+    def isatty(self) -> bool:
+        return self._stderr.isatty()
 
     def write(self, text: str) -> int:
         self._tell(text)

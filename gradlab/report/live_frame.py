@@ -27,7 +27,7 @@ _LEGEND_FROM = 16
 """Lines of a terminal from which on one of them explains the bars."""
 
 _ABOVE = 2
-"""Decades by which the scale reaches above the greatest gradient of an ordinary group, at most."""
+"""Decades by which the scale reaches above 1, or above the greatest gradient of an ordinary group, at most."""
 
 _STILL = 2
 """Decades by which the scale may be too wide before it is drawn anew: else bars would jump."""
@@ -92,7 +92,7 @@ class Frame:
         """The scale of all strips, in whole decades; a few groups that explode don't flatten all others."""
         known = [[value for value in row.profile if math.isfinite(value)] for row in rows]
         if highest := [max(profile) for profile in known if profile]:
-            high = math.ceil(min(max(highest), statistics.median_low(highest) + _ABOVE))
+            high = math.ceil(min(max(highest), max(statistics.median_low(highest), 0.0) + _ABOVE))
             low = math.floor(min(min(profile) for profile in known if profile))
             if not self._low <= low <= self._low + _STILL:
                 self._low = low
@@ -184,7 +184,7 @@ _CELLS: dict[str, Callable[[GroupSeen], str]] = {
 
 def _name_column(key: str, values: Sequence[Any]) -> list[str]:
     """A factor and its value in each group, all of one width, numbers to the right."""
-    cells = [printable(key), *(printable(setting(value)) for value in values)]
+    cells = [" ".join(printable(text).split()) for text in (key, *map(setting, values))]
     width = max(map(cell_len, cells))
     if all(isinstance(value, int | float | None) for value in values):
         return [" " * (width - cell_len(cell)) + cell for cell in cells]
