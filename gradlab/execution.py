@@ -87,7 +87,7 @@ def execute(
 
     def progress(parts_worth: float) -> None:
         nonlocal share
-        share = min(1.0, (done + parts_worth * mean) / total)
+        share = max(share, min(1.0, (done + parts_worth * mean) / total))
         look_up()
 
     def train(part: Part, report: Report) -> list[TrialHistory]:
@@ -119,7 +119,7 @@ def execute(
             if finished is None:
                 finished = finish(part, _one_by_one(part, train, str(result.reason), look_up, hear))
             done += part.cost
-            share = min(1.0, done / total)
+            share = max(share, min(1.0, done / total))
             listener.progress(share)
             yield part, finished
 

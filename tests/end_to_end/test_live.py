@@ -103,12 +103,26 @@ def last_records(path: Path) -> pd.DataFrame:
     return layers[np.where(has_time, layers["kind"] == "time", hidden)]
 
 
-def test_the_same_files_with_and_without(watched: tuple[Path, Watcher], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unwatched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without a watcher, for whom nothing may be computed or sent."""
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "seen_in_stack", forbidden)
+        for module in (stack_training, training):
+            patch.setattr(module, "seen_in_modules", forbidden)
+        patch.setattr(Throttle, "__call__", forbidden)
+        return trained(tmp_path_factory.mktemp("unwatched"), Nobody(), 2)
+
+
+def test_the_same_files_with_and_without(watched: tuple[Path, Watcher], unwatched: Path) -> None:
     path, _ = watched
-    other = trained(tmp_path, Nobody(), 2)
     assert len(identities(path)) > 3
     for file in identities(path):
-        assert (path / file).read_bytes() == (other / file).read_bytes(), file
+        assert (path / file).read_bytes() == (unwatched / file).read_bytes(), file
 
 
 def test_the_last_sighting_of_each_trial_is_its_last_record(watched: tuple[Path, Watcher]) -> None:
@@ -181,13 +195,3 @@ def test_a_group_is_at_work_from_its_first_sighting_on(watched: tuple[Path, Watc
     }
     assert groups.states()[AT_WORK] == len(begun)
     assert groups.most_telling(len(begun)) == sorted(begun)
-
-
-def test_without_a_watcher_nothing_is_computed_or_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def forbidden(*_: object) -> None:
-        raise AssertionError
-
-    for module, name in ((train, "seen_in_stack"), (stack_training, "seen_in_modules"), (training, "seen_in_modules")):
-        monkeypatch.setattr(module, name, forbidden)
-    monkeypatch.setattr(Throttle, "__call__", forbidden)
-    trained(tmp_path, Nobody(), 2)
