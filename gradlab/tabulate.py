@@ -15,7 +15,7 @@ from gradlab.analysis.diagnosis import diagnose
 from gradlab.analysis.estimates import power_of_ten
 from gradlab.config.schema import Diagnosis
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import LAYER, TIME, TrialHistory
+from gradlab.engine.history import LAYER, TrialHistory, profile_places
 from gradlab.store.tables import CELL, EXAMPLE, LAYERS, STEPS, schema
 
 
@@ -95,7 +95,7 @@ def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float
 
     1 to D are the time steps of the first recurrent series, where there is one, else the hidden layers.
     """
-    profile = _profile(history)
+    profile = profile_places(history.layers)
     if not profile or not history.steps:
         return None, None
     name, ends = "log10_delta_rms", [profile[0], profile[-1]]
@@ -208,15 +208,6 @@ def _trial_row(
         if pa.types.is_string(kind) and row.get(name) is not None:
             row[name] = str(row[name])
     return row
-
-
-def _profile(history: TrialHistory) -> list[int]:
-    """Places in `layers` along which the gradient is followed back: one series of time steps, else hidden layers."""
-    layers = history.layers
-    times = [place for place, info in enumerate(layers) if info.kind == TIME]
-    if times:
-        return [place for place in times if layers[place].name == layers[times[0]].name]
-    return [place for place, info in enumerate(layers) if info.kind == LAYER][:-1]
 
 
 def _last_record(history: TrialHistory) -> tuple[float | None, float | None, bool]:

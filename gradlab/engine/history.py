@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +35,14 @@ class LayerInfo:
     weight_count: int
     kind: str = LAYER
     number: int | None = None
+
+
+def profile_places(layers: Sequence[LayerInfo]) -> list[int]:
+    """Places in `layers` along which the gradient is followed back: one series of time steps, else hidden layers."""
+    times = [place for place, info in enumerate(layers) if info.kind == TIME]
+    if times:
+        return [place for place in times if layers[place].name == layers[times[0]].name]
+    return [place for place, info in enumerate(layers) if info.kind == LAYER][:-1]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
 from gradlab.engine.probe import UnitProbe
 from gradlab.engine.quantiles import LEVELS
+from gradlab.engine.seen import Watch, seen_in_stack
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, training_signal
@@ -53,6 +54,7 @@ def train(
     task: Task,
     activations: Mapping[str, Activation],
     progress: Callable[[float], None] = lambda fraction: None,
+    watch: Watch | None = None,
 ) -> list[TrialHistory]:
     """Train all trials of a stack, each as if it were alone, and record them.
 
@@ -60,8 +62,9 @@ def train(
         task: with its tensors on the device to train on.
         activations: label -> activation, for every trial's.
         progress: called now and then with the share of the steps that is done.
+        watch: sees each record.
     """
-    return _Training(stack, task, activations).run(progress)
+    return _Training(stack, task, activations, watch).run(progress)
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,10 @@ class _Minibatch:
 class _Training:
     """The state of a stack in training."""
 
-    def __init__(self, stack: Stack, task: Task, activations: Mapping[str, Activation]) -> None:
-        self.trials, self.task = stack.trials, task
+    def __init__(
+        self, stack: Stack, task: Task, activations: Mapping[str, Activation], watch: Watch | None = None
+    ) -> None:
+        self.trials, self.task, self.watch = stack.trials, task, watch
         settings = self.trials[0]
         self.layout = Layout(stack_shape(stack, task), tuple(trial.model.depth for trial in self.trials))
         own = tuple(activations[trial.model.activation.label] for trial in self.trials)
@@ -192,6 +197,8 @@ class _Training:
             "grad_norm": grad_norm,
         }
         self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
+        if self.watch is not None:
+            self.watch(seen_in_stack(self.trials, recorded, step, batch.losses, of_gradients | of_units))
         self.recording_seconds += time.process_time() - started
 
     def _gradients(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from gradlab import execution
 from gradlab.config.load import load
 from gradlab.config.schema import Experiment
-from gradlab.config.sweep import expand
+from gradlab.config.sweep import Trial, expand
 from gradlab.engine.footprint import PLANNED, PROCESS, in_pieces, recorded, records_of, share, working
 from gradlab.engine.memory import available, in_gib, require
 from gradlab.engine.stacks import Part, Stack, plan
@@ -242,11 +242,13 @@ sweep:
 
 
 class Quiet:
-    def begin(self, trials: int, finished: int, parts: int) -> None: ...
+    sighted = None
+
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None: ...
 
     def progress(self, share: float) -> None: ...
 
-    def stored(self, statuses: Sequence[str]) -> None: ...
+    def stored(self, statuses: Mapping[str, str]) -> None: ...
 
 
 def tables(folder: Path, text: str, workers: int = 1) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from gradlab.config.sweep import Trial
 from gradlab.engine.decisions import cells_of, decided, decisions, has_plane
 from gradlab.engine.ends import between_ends
-from gradlab.engine.history import TrialHistory
+from gradlab.engine.history import LAYER, TIME, TrialHistory, profile_places
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS
 from gradlab.engine.modules.layers import as_outputs, copied, watched
 from gradlab.engine.modules.statistics import (
@@ -30,6 +31,7 @@ from gradlab.engine.modules.statistics import (
 from gradlab.engine.quantiles import LEVELS
 from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
 from gradlab.engine.units import UNIT_STATISTICS
+from gradlab.sighting import Sighting
 
 STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS, *LEVELS)
 
@@ -134,6 +136,12 @@ class ModuleRecord:
             recording_seconds=self.recording_seconds,
         )
 
+    def dead_fraction(self) -> float:
+        """The share of hidden units that are dead at the last record; NaN where that isn't known."""
+        rows = [(info, self._rows[-1][row_key(info)]) for info in self._infos if info.kind == LAYER]
+        dead = [(info.units, row["dead_units"]) for info, row in rows if info.units and "dead_units" in row]
+        return sum(count for _, count in dead) / sum(units for units, _ in dead) if dead else math.nan
+
     def _decide(self, model: nn.Module, step: int) -> None:
         """Note what the model decides all over the plane, if there is one."""
         if self._cells is not None:
@@ -155,6 +163,26 @@ class ModuleRecord:
 
     def _column(self, name: str, keys: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         return np.array([[row[key].get(name, math.nan) for key in keys] for row in self._rows], dtype=np.float64)
+
+
+def seen_in_modules(records: Sequence[ModuleRecord]) -> Sighting:
+    """The last record of trials of one structure that train together."""
+    trial = records[0].trial
+    infos = records[0]._infos
+    places = profile_places(infos)
+    keys = [row_key(infos[place]) for place in places]
+    return Sighting(
+        trial_ids=tuple(record.trial.trial_id for record in records),
+        step=records[0]._steps[-1],
+        steps=trial.train.steps,
+        lengths=(len(places),) * len(records),
+        log10_delta_rms=np.array(
+            [[record._rows[-1][key].get("log10_delta_rms", math.nan) for key in keys] for record in records]
+        ).reshape(len(records), len(places)),
+        dead_fraction=np.array([record.dead_fraction() for record in records]),
+        train_loss=np.array([record._step_rows[-1]["train_loss"] for record in records]),
+        along_time=bool(places) and infos[places[0]].kind == TIME,
+    )
 
 
 def _pulled(kind: str, divisor: int) -> Loss:
