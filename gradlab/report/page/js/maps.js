@@ -91,8 +91,8 @@ function bigMap(one, width, scale, figure) {
   const chart = frame(width, height, MAP);
   const columns = linear([0, one.steps.length], [chart.left, chart.right]);
   const rows = linear([0, one.layers.length], [chart.bottom, chart.top]);
-  const steps = evenly(one.steps.length, Math.max(2, Math.floor((chart.right - chart.left) / 80)));
-  const layers = evenly(one.layers.length, Math.floor((chart.bottom - chart.top) / 24));
+  const steps = regularly(one.steps.length, Math.floor((chart.right - chart.left) / 60));
+  const layers = regularly(one.layers.length, Math.floor((chart.bottom - chart.top) / 24));
   yAxis(chart, (i) => rows(i + 0.5), layers, (i) => one.layers[i], "layer");
   xAxis(chart, (i) => columns(i + 0.5), steps, (i) => one.steps[i], "step");
   const canvas = mapCanvas(one, scale);
