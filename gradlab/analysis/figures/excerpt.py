@@ -23,8 +23,9 @@ MOST_LAYERS = 40
 MOST_STEPS = 50
 """Steps of a figure."""
 
-MOST_ROWS = 16_000
-"""Rows of a figure's numbers, about: with a number for each of seven figures a page stays below 5 MB."""
+MOST_ROWS = 150_000
+"""Rows of a figure's numbers, about: a hundred groups of thirty layers at fifty steps, with which a page stays below
+5 MB."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -182,8 +182,8 @@ def _strip(values: Sequence[float | None], scale: Scale) -> Html:
         height = round((level + 1) / 8 * _HEIGHT, 1)
         bars.append(element("rect", x=left, y=_HEIGHT - height, width=_BAR - 1, height=height, fill=colour(level)))
     width = max(len(values), 1) * _BAR
-    box = {"viewBox": f"0 0 {width} {_HEIGHT}", "width": width, "height": _HEIGHT, "class_": "strip"}
-    return element("svg", *bars, aria_hidden="true", **box)
+    box = f"0 0 {width} {_HEIGHT}"
+    return element("svg", *bars, aria_hidden="true", viewBox=box, width=width, height=_HEIGHT, class_="strip")
 
 
 def group_name(report: Report, place: int) -> str:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.analysis.figures.excerpt import MOST_GROUPS, MOST_LAYERS, MOST_ROWS, spread
+from gradlab.analysis.figures import excerpt
+from gradlab.analysis.figures.excerpt import MOST_GROUPS, MOST_LAYERS, spread
 from gradlab.analysis.figures.report import make_report
 from gradlab.store.tables import schema
 from tests.store.synthetic import FakeTrial, arrow, make_run
@@ -23,8 +25,9 @@ def test_spread_keeps_order_and_ends(items: list[int], most: int) -> None:
     assert (found[0], found[-1]) == (items[0], items[-1])
 
 
-def test_many_groups_of_deep_networks(tmp_path: Path) -> None:
-    """130 groups of 60 layers, their first record copied to twelve steps."""
+def test_many_groups_of_deep_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """130 groups of 60 layers, their first record copied to twelve steps, and room for four."""
+    monkeypatch.setattr(excerpt, "MOST_ROWS", 16_000)
     trials = [FakeTrial(f"t{place}", depth=60, decay=0.9, settings={"lr": float(place)}) for place in range(130)]
     tables = arrow(trials)
     for name in ("steps", "layers"):
@@ -44,7 +47,7 @@ def test_many_groups_of_deep_networks(tmp_path: Path) -> None:
         assert numbers.groupby("group")["layer"].nunique().max() <= MOST_LAYERS
         assert {1, 60} <= set(numbers["layer"])
         assert {0, 110} <= set(numbers["step"])
-        assert len(numbers) <= 1.5 * MOST_ROWS
+        assert len(numbers) <= 1.5 * excerpt.MOST_ROWS
         for told in ("100 of 130 groups", "of 12 recorded steps", "40 of 61 layers"):
             assert told in figure.sentence
 
