@@ -92,7 +92,7 @@ def _figure(kind: _Map, labels: Sequence[str], series: Series) -> Figure | None:
     return Figure(
         kind.name,
         kind.title,
-        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes),
+        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes_on(rows)),
         f"{maps}, one for each group: layers from bottom to top, steps from left to right, {kind.quantity} as colour, "
         f"{scale}.",
         numbers,

@@ -100,7 +100,7 @@ def _figures(
             f"How fast gradients shrink or grow: decay per {step}",
             f"gradient decay per {step}",
             decay.assign(trials=measured.count[groups]),
-            f"The gradient changes per {step} by a factor{_extremes(decay, labels, power)}{_of_limit(cells, x)}",
+            f"The gradient changes per {step} by a factor of{_extremes(decay, labels, power)}{_of_limit(cells, x)}",
             True,
         ),
         *figure(
@@ -130,8 +130,8 @@ def _extremes(cells: pd.DataFrame, labels: Sequence[str], show: Callable[[float]
     if known.empty:
         return ""
     ends = known.iloc[[0, -1]][["group", "value"]].itertuples(index=False)
-    least, greatest = (f"{show(value)} ({labels[group]})" for group, value in ends)
-    return f" between {least} and {greatest}"
+    (low, least), (high, greatest) = ((labels[group], show(value)) for group, value in ends)
+    return f" {least}" if least == greatest else f" between {least} ({low}) and {greatest} ({high})"
 
 
 def _of_limit(cells: pd.DataFrame, x: Axis) -> str:
