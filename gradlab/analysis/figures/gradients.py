@@ -23,7 +23,8 @@ class _Gradient:
 
     Attributes:
         statistic: column of the layers table.
-        name, title: the figure's.
+        name: the figure's.
+        title: how its title begins.
         what: how sentences and axes call it.
         rows: those of a series that it shows.
     """
@@ -35,13 +36,11 @@ class _Gradient:
     rows: Callable[[Series], pd.DataFrame]
 
 
-_DELTA = _Gradient(
-    "delta_rms", "gradient-by-layer", "Gradient by layer", "gradient delta", lambda series: series.profile
-)
+_DELTA = _Gradient("delta_rms", "gradient-by-layer", "Gradient", "gradient delta", lambda series: series.profile)
 _WEIGHTS = _Gradient(
     "weight_grad_norm",
     "weight-gradient-by-layer",
-    "Gradient of the weights by layer",
+    "Gradient of the weights",
     "gradient norm |grad W|",
     lambda series: series.layers,  # all time steps share their weights
 )
@@ -67,7 +66,7 @@ def _figure(kind: _Gradient, summary: Summary, labels: Sequence[str], series: Se
     steps, predicted = finite["step"], finite["predicted"].notna().any()
     return Figure(
         kind.name,
-        kind.title,
+        f"{kind.title} by {_along(rows)}",
         with_notes(sentence + (_of_theory(summary) if predicted else ""), series.notes_on(rows)),
         f"Line chart on a logarithmic scale: {kind.what} in each {_along(rows)}, "
         f"{count_of(finite['group'].nunique(), 'line')} with bands of 95 % over seeds, from step {steps.min()} to step "

@@ -33,7 +33,7 @@ MOST_PANELS = 12
 def planes(summary: Summary, labels: Sequence[str], axes: Sequence[Axis]) -> list[Figure]:
     """For each factor that varies beside depth a map of gradient decay and one of the final metric."""
     depth = next((axis for axis in axes if axis.name == "depth"), None)
-    others = [axis for axis in axes if axis is not depth]
+    others = [axis for axis in axes if axis is not depth and len(axis.ticks) > 1]
     found: list[Figure] = []
     if depth is None:
         return found
