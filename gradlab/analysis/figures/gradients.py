@@ -64,13 +64,14 @@ def _figure(kind: _Gradient, summary: Summary, labels: Sequence[str], series: Se
     sentence = _sentence(_ends(start, kind.statistic), labels, kind.what, _along(rows), int(rows["step"].min()))
     finite = numbers.replace([np.inf, -np.inf], np.nan).reset_index(drop=True)
     steps, predicted = finite["step"], finite["predicted"].notna().any()
+    bands = " with bands of 95 % over seeds" if finite["low"].notna().any() else ""
     return Figure(
         kind.name,
         f"{kind.title} by {_along(rows)}",
         with_notes(sentence + (_of_theory(summary) if predicted else ""), series.notes_on(rows)),
         f"Line chart on a logarithmic scale: {kind.what} in each {_along(rows)}, "
-        f"{count_of(finite['group'].nunique(), 'line')} with bands of 95 % over seeds, from step {steps.min()} to step "
-        f"{steps.max()}{'; dashed lines are what mean-field theory predicts' if predicted else ''}.",
+        f"{count_of(finite['group'].nunique(), 'line')}{bands}, from step {steps.min()} to step {steps.max()}"
+        f"{'; dashed lines are what mean-field theory predicts' if predicted else ''}.",
         finite,
         Lines(f"log10 of the {kind.what}", _along(rows)),
     )

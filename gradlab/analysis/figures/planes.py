@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradlab.analysis.agreement import decays
 from gradlab.analysis.estimates import Means
-from gradlab.analysis.factors import plain_cell
+from gradlab.analysis.factors import plain_cell, rank
 from gradlab.analysis.figures.axes import Axis, nearest_few
 from gradlab.analysis.figures.depth_limit import CURVE_LABEL, deepest_trainable, limit_curve
 from gradlab.analysis.figures.excerpt import left_out, with_notes
@@ -54,8 +54,10 @@ def _cells(summary: Summary, x: Axis, y: Axis, rest: Sequence[Axis]) -> tuple[pd
     every = pd.DataFrame(columns).dropna(subset=["x", "y"])
     cells = every[every["x"].isin(nearest_few(x, MOST_TICKS)) & every["y"].isin(nearest_few(y, MOST_TICKS))]
     room = min(MOST_PANELS, max(1, MOST_CELLS // max(1, cells.groupby("panel").size().max() if len(cells) else 1)))
-    names = list(dict.fromkeys(cells["panel"]))
-    cells = cells[cells["panel"].isin(names[:room])]
+    order = {panel: [rank(axis.values[group]) for axis in rest] for group, panel in zip(places, panels, strict=True)}
+    names = sorted(set(cells["panel"]), key=lambda panel: order[panel])[:room]
+    cells = cells[cells["panel"].isin(names)]
+    cells = cells.sort_values("panel", key=lambda own: own.map(names.index), kind="stable")
     return cells.reset_index(drop=True), list(filter(None, [left_out(len(cells), len(every), "groups")]))
 
 
