@@ -174,6 +174,16 @@ def test_frames_are_rare_and_rarer_where_they_cost_much(cost):
 
 
 def test_where_a_picture_can_move():
-    assert can_watch(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"}))
-    assert not can_watch(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"}))
-    assert not can_watch(Console(file=io.StringIO(), _environ={}))
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert can_watch(Console(file=Terminal(), _environ={"TERM": "xterm", "NO_COLOR": "1"}))
+    assert not can_watch(Console(file=Terminal(), _environ={"TERM": "dumb"}))
+    assert not can_watch(Console(file=io.StringIO(), _environ={"TERM": "xterm", "FORCE_COLOR": "1"}))
+
+
+def test_a_single_group_and_hardly_any_room():
+    groups = GroupsSeen(trials([3], ["relu"]), [])
+    for width in range(1, 40):
+        assert picture(groups, width=width)
