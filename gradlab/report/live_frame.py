@@ -20,7 +20,7 @@ _GAP = "  "
 _NAME_LEAST = 6
 """Characters of a factor's value at least; a longer one is cut where there is no room."""
 
-_STRIP_LEAST, _STRIP_MOST = 10, 48
+_STRIP_LEAST, _STRIP_GOOD, _STRIP_MOST = 10, 20, 48
 _BAR_LEAST = 8
 
 _LEGEND_FROM = 16
@@ -37,7 +37,10 @@ _ASCII_MARKS = {WAITING: (" ", ""), AT_WORK: (">", "bold cyan"), FINISHED: ("+",
 
 _STRIP, _START, _LOST = "gradient", "at step 0", "lost"
 
-_FIRST_TO_GO = ("trials", "loss", _START)
+_LUXURIES = ("trials",)
+"""Columns that are left out before the strip gets short."""
+
+_FIRST_TO_GO = (*_LUXURIES, "loss", _START)
 """Columns that are left out before a factor's values are cut."""
 
 _RANKS = (*_FIRST_TO_GO, "dead", _LOST, "decay")
@@ -136,9 +139,9 @@ class Frame:
         least = [min(own, _NAME_LEAST) for own in names]
         shown = list(columns)
         for name in _RANKS:
-            if self._spare(names, shown, width) >= 0 or (
-                name not in _FIRST_TO_GO and self._spare(least, shown, width) >= 0
-            ):
+            wanted = _STRIP_GOOD - _STRIP_LEAST if name in _LUXURIES else 0
+            uncut = names if name in _FIRST_TO_GO else least
+            if self._spare(uncut, shown, width) >= wanted:
                 break
             if name in shown:
                 shown.remove(name)
