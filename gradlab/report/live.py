@@ -31,8 +31,6 @@ def can_watch(console: Console) -> bool:
 class LiveDisplay(ProgressDisplay):
     """Listens to a run and draws its groups; a context manager, for consoles on which `can_watch` holds.
 
-    Frames are drawn as news comes in: no thread of its own holds a lock while worker processes are forked.
-
     Args:
         clock: seconds.
     """
