@@ -135,8 +135,8 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
         if fault.hint is None:
             yield fault
         else:
-            section = {1: Expectation, 2: Seconds}.get(len(fault.loc), Statement)
-            yield replace(fault, hint=partial(did_you_mean, str(fault.loc[-1]), section.model_fields))
+            known = {1: Expectation.model_fields, 2: Seconds.model_fields}.get(len(fault.loc), Statement.model_fields)
+            yield replace(fault, hint=partial(did_you_mean, str(fault.loc[-1]), known))
 
 
 def _error(message: str) -> PydanticCustomError:
