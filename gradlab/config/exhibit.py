@@ -71,6 +71,8 @@ class Expectation(Section):
     paper: Text = Field(description="authors and year")
     source: Text = Field(description="title, where it appeared, figure or equation")
     shows: Text = Field(description="the result in one sentence")
+    claims: Text = Field(description="what the paper says, in other words")
+    here: Text = Field(description="what is done otherwise here, and what came out otherwise")
     seconds: Seconds
     quick: dict[str, Any] = Field(default_factory=dict, description="field path -> its value with --quick")
     statements: list[Statement] = Field(min_length=1)

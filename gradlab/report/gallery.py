@@ -53,8 +53,8 @@ def print_list(console: Console, exhibits: Sequence[Exhibit]) -> None:
         [
             Column("name", [exhibit.name for exhibit in exhibits], right=False),
             Column("paper", [one.paper for one in known], 70, right=False),
-            Column("time", [_duration(one.seconds.full) for one in known], 80),
-            Column("--quick", [_duration(one.seconds.quick) for one in known], 60),
+            Column("time", [duration(one.seconds.full) for one in known], 80),
+            Column("--quick", [duration(one.seconds.quick) for one in known], 60),
             Column("what it shows", [one.shows for one in known], 50, right=False),
         ],
     )
@@ -85,7 +85,7 @@ def print_shown(console: Console, shown: Shown) -> None:
     for finding in shown.findings:
         word, style = ("reproduced", "green") if finding.reproduced else ("NOT reproduced", "bold red")
         say(console, Text.assemble("  ", (word, style), f": {finding.statement.says}"))
-        say(console, f"    {_measured(finding)}; expected {bounds(finding.statement)}", "dim")
+        say(console, f"    {measured(finding)}; expected {bounds(finding.statement)}", "dim")
     say(console, "")
 
 
@@ -104,7 +104,8 @@ def bounds(statement: Statement) -> str:
     return f"at least {number(least)}" if most is None else f"{number(least)} to {number(most)}"
 
 
-def _measured(finding: Finding) -> str:
+def measured(finding: Finding) -> str:
+    """The figures of a statement, or why there are none."""
     if finding.problem is not None:
         return f"not measured: {finding.problem}"
     figures = finding.figures
@@ -123,7 +124,8 @@ def _settings(figure: Figure) -> str:
     return ", ".join(f"{name} is {setting(value)}" for name, value in figure.settings)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds or minutes, whichever is the shorter number."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
