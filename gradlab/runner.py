@@ -88,7 +88,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
 
     def written(part: Part, histories: list[TrialHistory]) -> _Written:
         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
-        return _Written.of(PartFiles.of(tables.trials, tables.steps, tables.layers), histories)
+        return _Written.of(PartFiles.of(tables.by_name()), histories)
 
     with RunDirectory.held(out, *identity, options.fresh) as directory, noted(INTERRUPTED) as pause:
         finished = directory.finished_trials()

@@ -1,4 +1,4 @@
-"""From histories to the rows of the three tables."""
+"""From histories to the rows of the tables."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from gradlab.analysis.estimates import power_of_ten
 from gradlab.config.schema import Diagnosis
 from gradlab.config.sweep import Trial
 from gradlab.engine.history import LAYER, TIME, TrialHistory
-from gradlab.store.tables import LAYERS, STEPS, schema
+from gradlab.store.tables import CELL, EXAMPLE, LAYERS, STEPS, schema
 
 
 @dataclass(frozen=True)
 class PartTables:
-    """One part of each table."""
+    """One part of each table; `regions` is None where no trial has any."""
 
     trials: pa.Table
     steps: pa.Table
     layers: pa.Table
+    regions: pa.Table | None = None
+
+    def by_name(self) -> dict[str, pa.Table]:
+        """Those that there are."""
+        return {name: rows for name, rows in vars(self).items() if rows is not None}
 
 
 def tabulate(
@@ -46,7 +51,10 @@ def tabulate(
         _trial_row(trial, history, run, thresholds, extra) for trial, history in zip(trials, histories, strict=True)
     ]
     return PartTables(
-        pa.Table.from_pylist(rows, schema=schema("trials", extra)), steps_table(histories), layers_table(histories)
+        pa.Table.from_pylist(rows, schema=schema("trials", extra)),
+        steps_table(histories),
+        layers_table(histories),
+        regions_table(histories),
     )
 
 
@@ -157,6 +165,33 @@ def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
         null = _meaningless(name, spans, sum(rows)) | _undefined(name, values, without_update)
         columns[name] = pa.array(values[name], pa.float64(), mask=null, from_pandas=False).cast(LAYERS[name])
     return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
+
+
+def regions_table(histories: Sequence[TrialHistory]) -> pa.Table | None:
+    """The rows of the regions table, of histories with decisions; None where there are none."""
+    pieces = [
+        (history.trial_id, step, kind, places, classes)
+        for history in histories
+        if (found := history.decisions) is not None
+        for step, kind, places, classes in (
+            (0, EXAMPLE, found.examples, found.classes),
+            *((step, CELL, found.cells, classes) for step, classes in found.decided.items()),
+        )
+    ]
+    if not pieces:
+        return None
+    ids, steps, kinds, places, classes = zip(*pieces, strict=True)
+    counts = [len(own) for own in classes]
+    x, y = np.concatenate(places).astype(np.float64).T
+    columns = [
+        _repeated(ids, counts),
+        np.repeat(steps, counts),
+        _repeated(kinds, counts),
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(y),
+        np.concatenate(classes),
+    ]
+    return pa.table(columns, schema=schema("regions"))
 
 
 def _trial_row(

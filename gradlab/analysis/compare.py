@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradlab.analysis.against import Against, beside
-from gradlab.analysis.agreement import Agreement, agreement
+from gradlab.analysis.agreement import Agreement, agreement_of
 from gradlab.analysis.catalogue import chosen_measures, layer_statistics, statistics_of_trials
 from gradlab.analysis.effects import MEASURES, MeasureEffects, effects
 from gradlab.analysis.estimates import GeometricMeans, Means
@@ -112,7 +112,7 @@ def compare_runs(
     return Comparison(
         summary,
         effects(trials, summary.networks, responses, question.by),
-        _agreement(summary),
+        agreement_of(summary),
         measures,
         estimates,
         layers,
@@ -120,15 +120,6 @@ def compare_runs(
         notes,
         tuple(dict.fromkeys([*summary.skipped, *(layers.skipped if layers else ())])),
     )
-
-
-def _agreement(summary: Summary) -> Agreement:
-    """Theory speaks of single networks at step 0 only."""
-    if summary.by is not None or summary.when not in (None, "first", 0):
-        return Agreement(0, 0)
-    codes, size = summary.grouping.codes, summary.grouping.size
-    measured = summary.measured
-    return agreement(measured.decay.means(codes, size), measured.predicted_decay.means(codes, size), summary.places)
 
 
 def _chosen(trials: Trials, question: Question) -> Trials:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gradlab.engine.decisions import Decisions
+
 Values = NDArray[np.float64]
 
 
@@ -54,6 +56,7 @@ class TrialHistory:
         diverged_step: the first step whose loss was not finite, if any.
         error: why the trial failed, if it did; the arrays are then empty.
         predicted_gradient_decay: from mean-field theory, where it applies.
+        decisions: all over the plane, where the data have two features.
         never_zero: whether the activations' derivative is never exactly 0.
         seconds, recording_seconds: processor time of training and recording, this trial's share.
     """
@@ -71,6 +74,7 @@ class TrialHistory:
     diverged_step: int | None = None
     error: str | None = None
     predicted_gradient_decay: float | None = None
+    decisions: Decisions | None = None
     never_zero: bool = True
     seconds: float = 0.0
     recording_seconds: float = 0.0

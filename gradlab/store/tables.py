@@ -79,18 +79,37 @@ LAYERS: dict[str, pa.DataType] = {
     "weight_norm": _REAL,
     "update_ratio": _REAL,
     "non_finite": _INT,
+    **{f"activation_q{percent:02d}": _REAL for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)},
 }
 """One row per trial, recorded step and layer; layer 1 is nearest the input, the output layer is the last.
 
 `kind` says what the row is about: `layer`, a module with weights; `norm`, a normalisation, `layer` being the number of
 the layer that it follows (0 if none); `time`, a time step of a recurrent module, `layer` being the step from 1. Files
-without this column hold layers alone.
+without this column hold layers alone. Quantiles of activations stand at a trial's first and last record alone.
+"""
+
+CELL, EXAMPLE = "cell", "example"
+"""What a row of the regions table can be about."""
+
+REGIONS: dict[str, pa.DataType] = {
+    "trial_id": _TEXT,
+    "step": _INT,
+    "kind": _TEXT,
+    "x": _REAL,
+    "y": _REAL,
+    "class": _INT,
+}
+"""What networks decide in the plane of two features; in parts with trials whose data have two, and classes.
+
+A row is a cell (`kind` is `cell`): the class decided in its middle, before training (step 0) and after it (step
+`steps`; not where it diverged); or one of the first training examples (`example`, step 0) with its own class.
 """
 
 LAYER, NORM, TIME = "layer", "norm", "time"
 """What `kind` can be."""
 
-TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS}
+TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS, "regions": REGIONS}
+"""Table -> its columns. Every part has a file of the first three, a part with regions one of the fourth, too."""
 
 
 def schema(table: str, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:

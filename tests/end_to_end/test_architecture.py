@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "theory": {"config"},
     "engine": {"theory", "config", "errors"},
     "store": {"config", "errors"},
-    "analysis": TABLE_WING,
+    "analysis": TABLE_WING | {"theory"},
     "report": TABLE_WING | {"printable", "theory"},
     "export": TABLE_WING,
     "executors": {"errors"},
