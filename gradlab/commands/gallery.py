@@ -39,6 +39,10 @@ def gallery(
     folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A gallery of your own: NAME.yaml and NAME.expect.yaml each.")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="Write a page about it, too, its figures into a folder beside it."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of run directories.")] = Path("runs"),
     workers: Workers = None,
     device: OnDevice = Device.auto,
@@ -52,6 +56,8 @@ def gallery(
     """
     from gradlab.config.exhibit import exhibits
 
+    if page is not None and (page.is_dir() or page.suffix != ".md"):
+        raise UsageError(f"--page {page}: name a file that ends in .md")
     if every and names:
         raise UsageError("--all and names: give one of the two")
     found = exhibits(folder or shipped_gallery())
@@ -82,6 +88,10 @@ def gallery(
     except KeyboardInterrupt:
         typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    if page is not None:
+        from gradlab.report.gallery_page import write_page
+
+        write_page(page, shown)
     if json:
         print_json(shown_json(shown))
     else:

@@ -23,7 +23,7 @@ from gradlab.errors import ConfigError, UsageError
 SUFFIX = ".expect.yaml"
 """How the files of statements end."""
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
 Take = Literal["mean", "geometric_mean", "median", "variance", "least", "greatest"]
 
 
@@ -73,6 +73,7 @@ class Expectation(Section):
     shows: Text = Field(description="the result in one sentence")
     claims: Text = Field(description="what the paper says, in other words")
     here: Text = Field(description="what is done otherwise here, and what came out otherwise")
+    figure: Text = Field(description="name of the figure that shows it, as `gradlab report --figures` writes it")
     seconds: Seconds
     quick: dict[str, Any] = Field(default_factory=dict, description="field path -> its value with --quick")
     statements: list[Statement] = Field(min_length=1)

@@ -85,7 +85,7 @@ def print_shown(console: Console, shown: Shown) -> None:
     for finding in shown.findings:
         word, style = ("reproduced", "green") if finding.reproduced else ("NOT reproduced", "bold red")
         say(console, Text.assemble("  ", (word, style), f": {finding.statement.says}"))
-        say(console, f"    {measured(finding)}; expected {bounds(finding.statement)}", "dim")
+        say(console, f"    measured {measured(finding)}; expected {bounds(finding.statement)}", "dim")
     say(console, "")
 
 
@@ -107,17 +107,17 @@ def bounds(statement: Statement) -> str:
 def measured(finding: Finding) -> str:
     """The figures of a statement, or why there are none."""
     if finding.problem is not None:
-        return f"not measured: {finding.problem}"
+        return f"nothing: {finding.problem}"
     figures = finding.figures
     if finding.statement.along is not None:
         points = ", ".join(f"{number(one.along)}: {number(one.value)}" for one in figures[:GROUPS])
         return f"slope {number(finding.value)} along {finding.statement.along} ({points})"
     if len(figures) == 1:
-        return f"measured {number(finding.value)} ({count_of(figures[0].trials, 'trial')})"
+        return f"{number(finding.value)} ({count_of(figures[0].trials, 'trial')})"
     if len(figures) <= GROUPS:
-        return "measured " + "; ".join(f"{number(one.value)} where {_settings(one)}" for one in figures)
+        return "; ".join(f"{number(one.value)} where {_settings(one)}" for one in figures)
     values = [one.value for one in figures]
-    return f"measured {number(min(values))} to {number(max(values))} in {len(figures)} groups"
+    return f"{number(min(values))} to {number(max(values))} in {len(figures)} groups"
 
 
 def _settings(figure: Figure) -> str:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
 
+from gradlab.analysis.figures.report import make_report
+from gradlab.report.figures.drawing import drawn
 from gradlab.report.gallery import Shown, bounds, duration, measured
 from gradlab.report.markup import escaped, markdown_row
 from gradlab.report.numbers import count_of
+from gradlab.store.atomic import machine_errors, write_text, write_whole
 
 _INTRODUCTION = """\
 # Gallery
@@ -19,21 +25,46 @@ something is done otherwise than in the paper, or comes out otherwise, it says s
 """
 
 
-def gallery_page(shown: Sequence[Shown], figures: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+def write_page(path: Path, shown: Sequence[Shown]) -> None:
+    """Write the page, and the figure of each exhibit as `NAME.png` into the folder beside it that is named like it.
+
+    Raises:
+        MachineError: it can't be written.
+    """
+    folder = path.with_suffix("")
+    with machine_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, str] = {}
+    for one in shown:
+        report = make_report([one.path])
+        for figure in report.figures:
+            if figure.name == one.exhibit.expectation.figure:
+                image = drawn(figure, report)["png"]
+                write_whole(folder / f"{one.exhibit.name}.png", partial(_write, image))
+                image_link = f"![{escaped(figure.alt)}]({folder.name}/{one.exhibit.name}.png)"
+                figures[one.exhibit.name] = f"{image_link}\n\n{escaped(figure.sentence)}"
+    write_text(path, gallery_page(shown, figures))
+
+
+def _write(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)
+
+
+def gallery_page(shown: Sequence[Shown], figures: Mapping[str, str]) -> str:
     """The page in Markdown.
 
     Args:
         shown: what came of the exhibits.
-        figures: name of an exhibit -> the path of each of its images, relative to the page, and its alternative text.
+        figures: name of an exhibit -> its image and what that shows, in Markdown.
     """
     total, reproduced = sum(len(one.findings) for one in shown), sum(one.reproduced for one in shown)
     head = (
         f"{_INTRODUCTION}\nThis page was written by gradlab: {reproduced} of {count_of(total, 'statement')} reproduced."
     )
-    return "\n\n".join([head, *(_section(one, figures.get(one.exhibit.name, ())) for one in shown)]) + "\n"
+    return "\n\n".join([head, *(_section(one, figures.get(one.exhibit.name)) for one in shown)]) + "\n"
 
 
-def _section(shown: Shown, figures: Sequence[tuple[str, str]]) -> str:
+def _section(shown: Shown, figure: str | None) -> str:
     name, known = shown.exhibit.name, shown.exhibit.expectation
     rows = [("statement", "measured", "expected", "reproduced"), ("---", "---", "---", "---")]
     rows += [
@@ -52,7 +83,7 @@ def _section(shown: Shown, figures: Sequence[tuple[str, str]]) -> str:
         f"**{escaped(known.shows)}** ({escaped(known.paper)}: {escaped(known.source)})",
         f"The paper: {escaped(known.claims)}",
         f"Here: {escaped(known.here)}",
-        *(f"![{escaped(told)}]({path})" for path, told in figures),
+        *([figure] if figure else []),
         "\n".join(map(markdown_row, rows)),
         "Why these bounds:\n\n" + "\n".join(reasons),
         f"`gradlab gallery {name}` ({took})",
