@@ -10,6 +10,7 @@ import numpy as np
 
 from gradlab.analysis.catalogue import chosen_measures, statistics_of_trials
 from gradlab.analysis.estimates import Reals
+from gradlab.analysis.factors import rank
 from gradlab.analysis.measures import Measure
 from gradlab.analysis.where.condition import Where, parse_where
 from gradlab.config.exhibit import Statement
@@ -141,7 +142,7 @@ def _numbers(measure: Measure) -> Reals:
 
 
 def _grouped(statement: Statement, trials: Trials, where: str | None) -> Mapping[Settings, list[int]]:
-    """Group -> the rows of its trials, in order of appearance.
+    """Group -> the rows of its trials, the groups in the order of their settings.
 
     Raises:
         UsageError: there are none.
@@ -156,7 +157,7 @@ def _grouped(statement: Statement, trials: Trials, where: str | None) -> Mapping
         found.setdefault(tuple((name, values[row]) for name, values in columns.items()), []).append(row)
     if not found:
         raise UsageError(f"there are no trials where {where}")
-    return found
+    return dict(sorted(found.items(), key=lambda group: [rank(value) for _, value in group[0]]))
 
 
 def _take(statement: Statement, values: Reals) -> float:

@@ -100,8 +100,8 @@ def bounds(statement: Statement) -> str:
     """What a figure must be."""
     least, most = statement.at_least, statement.at_most
     if least is None:
-        return f"at most {number(most)}"
-    return f"at least {number(least)}" if most is None else f"{number(least)} to {number(most)}"
+        return f"at most {most:.6g}"
+    return f"at least {least:.6g}" if most is None else f"{least:.6g} to {most:.6g}"
 
 
 def measured(finding: Finding) -> str:
