@@ -59,7 +59,7 @@ class Statement(Section):
 
 
 class Seconds(Section):
-    """How long the trainings take on two cores."""
+    """About how long the trainings take on two cores."""
 
     quick: float = Field(gt=0)
     full: float = Field(gt=0)
