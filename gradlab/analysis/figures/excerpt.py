@@ -50,7 +50,7 @@ def excerpt(summary: Summary) -> Excerpt:
     found = np.unique(records.step).tolist()
     room = min(MOST_STEPS, max(4, MOST_ROWS // max(1, _layers(summary, groups))))
     ends = _last_steps(summary.grouping.codes[chosen][records.trial], records.step)
-    steps = sorted({*spread(found, room), *spread(ends, room)})
+    steps = sorted({*spread(found, room), *spread(ends, room)}) or [0]
     notes = [left_out(len(groups), len(summary.places), "groups"), left_out(len(steps), len(found), "recorded steps")]
     return Excerpt(tuple(groups), tuple(steps), tuple(filter(None, notes)))
 

@@ -79,21 +79,23 @@ def heat_maps(labels: Sequence[str], series: Series) -> list[Figure]:
 
 def _figure(kind: _Map, labels: Sequence[str], series: Series) -> Figure | None:
     rows = series.layers
-    numbers = rows[list(KEYS)].assign(value=kind.values(rows).replace([np.inf, -np.inf], np.nan))
-    known = numbers[numbers["value"].notna()]
+    numbers = rows[list(KEYS)].assign(value=kind.values(rows).replace(np.inf, np.nan))
+    # Layers that never have a number, such as the output layer among units, are no part of the map.
+    numbers = numbers[numbers.groupby(["group", "layer"])["value"].transform("count") > 0]
+    zeros = int(np.isneginf(numbers["value"]).sum())
+    numbers = numbers.replace(-np.inf, np.nan).reset_index(drop=True)
+    known = numbers.dropna(subset="value")
     if known.empty or not (kind.logarithmic or known["value"].gt(0).any()):
         return None
-    # Layers that never have a number, such as the output layer among units, are no part of the map.
-    numbers = numbers[numbers["value"].groupby([numbers["group"], numbers["layer"]]).transform("count") > 0]
     scale = "on a logarithmic scale" if kind.logarithmic else "from 0 to 1"
     maps = count_of(numbers["group"].nunique(), "heat map")
     return Figure(
         kind.name,
         kind.title,
-        with_notes(_sentence(kind, known, labels), series.notes),
+        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes),
         f"{maps}, one for each group: layers from bottom to top, steps from left to right, {kind.quantity} as colour, "
         f"{scale}.",
-        numbers.reset_index(drop=True),
+        numbers,
         LayerSteps(kind.quantity, kind.logarithmic),
     )
 
@@ -109,3 +111,8 @@ def _sentence(kind: _Map, known: pd.DataFrame, labels: Sequence[str]) -> str:
     if not kind.logarithmic:
         return f"{kind.subject} reaches {greatest}"
     return f"{kind.subject} lies between {least} and {greatest}"
+
+
+def _of_zeros(zeros: int, total: int) -> str:
+    """That what is a norm everywhere else is nothing at all in some places."""
+    return f"; it is exactly 0 in {percent(zeros / total)} of the map" if zeros else ""

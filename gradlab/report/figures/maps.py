@@ -34,7 +34,10 @@ def draw_layer_steps(figure: Figure, chart: LayerSteps, report: Report) -> Canva
     numbers = figure.numbers
     groups = numbers["group"].unique().tolist()
     shown = spread(groups, PANELS)
-    sheet = Sheet.of(len(shown), COLUMNS, (2.2, 1.6), figure.title, bar=True, foot=len(shown) < len(groups))
+    notes = [f"{len(shown)} of {len(groups)} groups are drawn"] if len(shown) < len(groups) else []
+    if numbers["value"].isna().any():
+        notes.append("grey: exactly 0, or unknown" if chart.logarithmic else "grey: unknown")
+    sheet = Sheet.of(len(shown), COLUMNS, (2.2, 1.6), figure.title, bar=True, foot=bool(notes))
     scale = _scale(numbers["value"], chart.logarithmic, False)
     for place, (group, panel) in enumerate(zip(shown, sheet.axes, strict=True)):
         table = numbers[numbers["group"] == group].pivot(index="layer", columns="step", values="value")
@@ -44,8 +47,7 @@ def draw_layer_steps(figure: Figure, chart: LayerSteps, report: Report) -> Canva
         panel.set_ylabel("" if place % COLUMNS else "layer")
         panel.locator_params(integer=True, nbins=5)
     _bar(sheet, scale, chart.quantity, chart.logarithmic)
-    if len(shown) < len(groups):
-        sheet.add_note(f"{len(shown)} of {len(groups)} groups are drawn")
+    sheet.add_note("; ".join(notes))
     return sheet.page
 
 

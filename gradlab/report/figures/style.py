@@ -50,7 +50,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "gradlab",
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.titlesize": 8.5,
     "axes.labelsize": 9,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
