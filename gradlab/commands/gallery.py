@@ -11,6 +11,7 @@ import typer
 from gradlab.commands.options import (
     AsJson,
     Device,
+    NoCustomCode,
     OnDevice,
     Quiet,
     Workers,
@@ -25,6 +26,7 @@ from gradlab.terminal import handled, open_console
 
 if TYPE_CHECKING:
     from gradlab.config.exhibit import Exhibit
+    from gradlab.config.load import LoadedConfig
     from gradlab.report.gallery import Shown
     from gradlab.runner import Options
 
@@ -47,6 +49,7 @@ def gallery(
     workers: Workers = None,
     device: OnDevice = Device.auto,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing.")] = False,
+    no_custom_code: NoCustomCode = False,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -80,7 +83,8 @@ def gallery(
     failed = 0
     try:
         for exhibit in chosen:
-            one, failures = _reproduce(exhibit, quick, out, options, quiet)
+            loaded = load_config(exhibit.config, exhibit.overrides(quick), True, no_custom_code)
+            one, failures = _reproduce(exhibit, loaded, out, options, quiet)
             shown.append(one)
             failed += failures
             if not json:
@@ -124,7 +128,7 @@ def _named(name: str, found: list[Exhibit]) -> Exhibit:
     return known[name]
 
 
-def _reproduce(exhibit: Exhibit, quick: bool, out: Path, options: Options, quiet: bool) -> tuple[Shown, int]:
+def _reproduce(exhibit: Exhibit, loaded: LoadedConfig, out: Path, options: Options, quiet: bool) -> tuple[Shown, int]:
     """Train what is not trained yet and judge the statements; the trials that failed are counted."""
     from gradlab.analysis.statements import evaluate
     from gradlab.report.failures import failure_lines
@@ -133,7 +137,6 @@ def _reproduce(exhibit: Exhibit, quick: bool, out: Path, options: Options, quiet
     from gradlab.runner import INTERRUPTED, run
     from gradlab.store.reading import readable_trials
 
-    loaded = load_config(exhibit.config, exhibit.overrides(quick), quiet=True)
     if not quiet:
         typer.echo(f"{exhibit.name}: {len(loaded.trials):,} trials", err=True)
     with raised(INTERRUPTED), ProgressDisplay(open_console(stderr=True), quiet) as display:

@@ -139,6 +139,9 @@ def test_a_failed_trial_is_exit_code_4(tmp_path: Path) -> None:
     assert answer.code == 4
     assert "out of luck" in answer.stderr
     assert "1 of 2 statements reproduced" in answer.stdout
+    refused = invoke("gallery", "small", "--folder", folder, "--no-custom-code")
+    assert refused.code == 2
+    assert "net.py:make" in refused.stderr
 
 
 WRONG = [
