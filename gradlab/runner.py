@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from gradlab.bookkeeping import Tally, Written, differences, note_end, note_start
+from gradlab.cluster.settings import ClusterSettings
 from gradlab.config.dump import to_yaml
 from gradlab.config.load import LoadedConfig
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
@@ -20,8 +21,9 @@ from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, MachineError, Problem, SettingError, UsageError
-from gradlab.execution import Listener, execute, worker_count
+from gradlab.execution import Listener
 from gradlab.interrupts import noted
+from gradlab.places import Here, There
 from gradlab.preparing import prepare as load
 from gradlab.sharding import Shard, dealt
 from gradlab.store.row_groups import PartFiles
@@ -42,6 +44,7 @@ class Options:
         fresh: start over.
         fail_fast: stop at the first failed trial.
         shard: which share of the trials is trained; None for all of them.
+        cluster: the Ray cluster that trains; None for this machine.
     """
 
     workers: int | None = None
@@ -49,6 +52,7 @@ class Options:
     fresh: bool = False
     fail_fast: bool = False
     shard: Shard | None = None
+    cluster: ClusterSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         KeyboardInterrupt: interrupted; what is finished is kept.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    device = choose_device(options.device)
-    shop = prepare(config, device)
+    place = _place(options)
+    shop = prepare(config, place.device)
     experiment, shard = config.experiment, options.shard
     identity = (experiment.name, config_digest(experiment), to_yaml(experiment))
     extra = extra_columns(config.trials)
@@ -101,14 +105,13 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         else:
             trials, parts = _share(config.trials, shop, directory, finished, shard)
         kept = {trial.trial_id: finished[trial.trial_id] for trial in trials if trial.trial_id in finished}
-        workers = worker_count(options.workers, device, len(parts))
         listener.begin(len(trials), len(kept), len(parts))
-        notes = differences(directory.read_info(), config) if finished else ()
+        notes = list(differences(directory.read_info(), config)) if finished else []
         tally = Tally()
         if parts:
-            note_start(directory, config, shop, started, {"device": device.type, "workers": workers})
+            note_start(directory, config, shop, started, place.facts(len(parts)))
             try:
-                with closing(execute(parts, shop, device, workers, listener, written, pause)) as results:
+                with closing(place.execute(parts, shop, listener, written, pause, notes.append)) as results:
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
@@ -125,7 +128,18 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         if parts:
             note_end(directory, tally, complete=not missing)
     failed = tally.failed + sum(status == "failed" for status in kept.values())
-    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, notes, lacking)
+    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, tuple(notes), lacking)
+
+
+def _place(options: Options) -> Here | There:
+    """Where parts are trained.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if options.cluster is None:
+        return Here(choose_device(options.device), options.workers)
+    return There(options.cluster, options.workers, options.cluster.device(options.device))
 
 
 def prepare(config: LoadedConfig, device: torch.device) -> Workshop:

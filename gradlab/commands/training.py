@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradlab.cluster.settings import ClusterSettings
 from gradlab.commands.options import (
     AsJson,
     ConfigFile,
@@ -49,9 +50,16 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the trials and their number; train nothing.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="Where to train (ray: not in this version).")] = Engine.local,
+    engine: Annotated[Engine, typer.Option(help="Where to train.")] = Engine.local,
     workers: Workers = None,
     device: OnDevice = Device.auto,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="The Ray cluster: host:port, auto, local.  [default: RAY_ADDRESS, local]"),
+    ] = None,
+    resources_per_stack: Annotated[
+        str | None, typer.Option(metavar="NAME=N,...", help="What each Ray task is given.  [default: cpu=1]")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
     shard: Annotated[
@@ -67,9 +75,10 @@ def run(
         raise UsageError(
             "--fresh would delete what other shards wrote: delete the run directory before the first shard"
         )
+    cluster = ClusterSettings.of(ray_address, resources_per_stack) if engine is Engine.ray else None
+    if cluster is None and (ray_address is not None or resources_per_stack is not None):
+        raise UsageError("--ray-address and --resources-per-stack go with --engine ray")
     loaded = load_config(config, set_, quiet, no_custom_code)
-    if engine is Engine.ray:
-        raise UsageError("--engine ray: this version of gradlab trains on the local engine only")
     if dry_run:
         from gradlab.report.trials import print_trials, trials_json
 
@@ -92,7 +101,7 @@ def run(
         from gradlab.runner import INTERRUPTED, Options
         from gradlab.runner import run as execute
 
-    options = Options(workers, device.value, fresh, fail_fast, share)
+    options = Options(workers, device.value, fresh, fail_fast, share, cluster)
     try:
         with raised(INTERRUPTED), ProgressDisplay(open_console(stderr=True), quiet) as display:
             outcome = execute(loaded, out, options, display)
