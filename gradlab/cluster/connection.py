@@ -6,11 +6,13 @@ import contextlib
 import logging
 import math
 import os
+import secrets
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ PATIENCE = 5.0
 
 OBJECT_STORE = 256 << 20
 """Bytes of an own instance's object store: the driver takes results out of it as they come."""
+
+_ALONE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300", "RAY_AUTH_MODE": "token"}
+"""What is set for an instance of its own, unless it is set already: it calls nobody, has time, lets nobody else in."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """With which a gRPC client begins; a server answers with a frame of the same type, 4: settings."""
@@ -42,12 +47,13 @@ def connected(settings: ClusterSettings, workers: int, code: Path | None) -> Ite
         UsageError: another version of Ray or Python is at work there; too many files to send.
     """
     own = settings.address == LOCAL
-    if own:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # on a busy machine a minute is too short
-    elif settings.address != "auto" and os.environ.get("RAY_USE_TLS", "0") != "1":
+    if not own and settings.address != "auto" and os.environ.get("RAY_USE_TLS", "0") != "1":
         _look_for(settings.address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray would warn of its own default
+    for name, value in _ALONE.items() if own else ():
+        os.environ.setdefault(name, value)
+    if own and "RAY_AUTH_TOKEN_PATH" not in os.environ:  # else Ray would leave one in the user's home
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
     with tempfile.TemporaryDirectory() as staging:
@@ -61,18 +67,23 @@ def connected(settings: ClusterSettings, workers: int, code: Path | None) -> Ite
             staged(code, Path(staging))
             options["runtime_env"] = {"working_dir": staging}
         try:
-            with _own_signals():
+            with _own_signals(), _unheard():
                 ray.init(**options)
         except (Exception, SystemExit) as error:  # Ray has no class of its own for what goes wrong here
             told = " ".join(str(error).split())
             if "ersion mismatch" in told:
-                raise UsageError(f"--ray-address {settings.address}: other versions are at work there: {told}") from error
-            done = "an instance of Ray could not be started" if own else "no Ray cluster can be reached there"
-            raise MachineError(f"--ray-address {settings.address}: {done} ({told})") from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+                raise UsageError(
+                    f"--ray-address {settings.address}: other versions are at work there: {told}"
+                ) from error
+            done = "an instance of Ray could not be started" if own else "no Ray cluster lets this process in there"
+            remedy = "" if own else "; one that asks for a token takes that of RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token"
+            raise MachineError(f"--ray-address {settings.address}: {done} ({told}){remedy}") from error
+        # Ray prints what befalls its workers: on stdout, where data are expected.
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def slots(settings: ClusterSettings) -> int:
@@ -127,3 +138,18 @@ def _own_signals() -> Iterator[None]:
         for number, handler in zip(numbers, before, strict=True):
             with contextlib.suppress(ValueError, TypeError):  # in another thread than the first nothing was taken
                 signal.signal(number, handler)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What Ray's libraries write to stderr while they connect goes nowhere: what went wrong is raised, too."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
