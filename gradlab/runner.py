@@ -100,10 +100,12 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         noted(INTERRUPTED) as pause,
     ):
         finished = directory.finished_trials()
+        shares = _shares(config.trials, shop, directory, shard)
         if shard is None:
             trials, parts = config.trials, _pending(config.trials, shop, directory, finished)
         else:
-            trials, parts = _share(config.trials, shop, directory, finished, shard)
+            trials = tuple(trial for part in shares[shard] for trial in part.trials)
+            parts = _unfinished(shares[shard], finished)
         kept = {trial.trial_id: finished[trial.trial_id] for trial in trials if trial.trial_id in finished}
         listener.begin(len(trials), len(kept), len(parts))
         notes = list(differences(directory.read_info(), config)) if finished else []
@@ -123,7 +125,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
                 with suppress(MachineError):
                     note_end(directory, tally, complete=False)
                 raise
-        lacking = _lacking(config.trials, shop, directory, shard) if shard else {}
+        lacking = _lacking(shares, directory.finished_trials()) if shard else {}
         missing = sum(lacking.values()) if shard else len(trials) - len(kept) - tally.trained
         if parts:
             note_end(directory, tally, complete=not missing)
@@ -214,27 +216,32 @@ def _pending(
     return remaining
 
 
-def _share(
-    trials: Sequence[Trial], shop: Workshop, directory: RunDirectory, finished: Mapping[str, str], shard: Shard
-) -> tuple[tuple[Trial, ...], list[Part]]:
-    """The trials that are a shard's own, and its parts that remain to be done.
+def _shares(
+    trials: Sequence[Trial], shop: Workshop, directory: RunDirectory, shard: Shard | None
+) -> dict[Shard, list[Part]]:
+    """The parts of every shard; nothing where there are no shards.
 
     Raises:
         UsageError: the directory has parts that this plan doesn't know: who else works here may know others again.
     """
+    if shard is None:
+        return {}
     planned = plan(trials, shop.positions)
     standing = {path.stem for path in directory.parts("trials")} | directory.unfinished_parts().keys()
     if standing - {part.part_id for part in planned}:
         told = "was begun by another version of gradlab, which put other trials together"
         raise UsageError(f"{directory.path} {told}: continue it without --shard, or choose another folder with --out")
-    own = dealt(planned, shard.count)[shard.index]
-    remaining = [part for part in own if any(trial.trial_id not in finished for trial in part.trials)]
-    return tuple(trial for part in own for trial in part.trials), remaining
+    return {Shard(index, shard.count): parts for index, parts in enumerate(dealt(planned, shard.count))}
 
 
-def _lacking(trials: Sequence[Trial], shop: Workshop, directory: RunDirectory, shard: Shard) -> dict[Shard, int]:
+def _unfinished(parts: Sequence[Part], finished: Mapping[str, str]) -> list[Part]:
+    return [part for part in parts if any(trial.trial_id not in finished for trial in part.trials)]
+
+
+def _lacking(shares: Mapping[Shard, Sequence[Part]], finished: Mapping[str, str]) -> dict[Shard, int]:
     """Shard -> how many of its trials are not finished, of those that have such."""
-    finished = directory.finished_trials()
-    shares = dealt(plan(trials, shop.positions), shard.count)
-    counts = (sum(trial.trial_id not in finished for part in share for trial in part.trials) for share in shares)
-    return {Shard(index, shard.count): count for index, count in enumerate(counts) if count}
+    counts = {
+        shard: sum(trial.trial_id not in finished for part in parts for trial in part.trials)
+        for shard, parts in shares.items()
+    }
+    return {shard: count for shard, count in counts.items() if count}

@@ -43,6 +43,6 @@ def ray_instance(folder: Path) -> Iterator[str]:
             assert address, (folder / "ray.log").read_text()
             yield address
         finally:
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
             for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
                 del os.environ[name]

@@ -94,7 +94,7 @@ def on_ray(config: Path, out: Path, address: str, *options: str) -> subprocess.P
 
 
 def finished(process: subprocess.Popen[str]) -> Answer:
-    stdout, stderr = process.communicate(timeout=300)
+    stdout, stderr = process.communicate(timeout=900)
     return Answer(process.returncode, stdout, stderr)
 
 
@@ -167,7 +167,7 @@ def test_a_worker_that_is_killed_costs_nothing(address: str, config: Path, tmp_p
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_driver_that_ends_is_continued(number: int, address: str, config: Path, tmp_path: Path) -> None:
     process = on_ray(config, tmp_path, address, *LONG)
-    wait_for(lambda: len(parts(tmp_path)) > 0, process, 200)
+    wait_for(lambda: len(parts(tmp_path)) > 0, process, 600)
     process.send_signal(number)
     answer = finished(process)
     assert answer.code == (130 if number == signal.SIGINT else -number), answer.stderr
