@@ -43,15 +43,18 @@ def main() -> None:
             f"{name}: {one:.1f} s with one worker, {two:.1f} s with two: {one / two:.2f} times as fast", highlight=False
         )
     found = held(options.trials)
-    page.print(
-        f"{found.trials:,} trials in {found.parts} parts, {found.sent / MIB:,.0f} MiB sent in {found.seconds:.0f} s: the driver "
-        f"grew by {found.grown / MIB:.0f} MiB, the object store ({found.store / MIB:.0f} MiB) held {found.most / MIB:.0f} MiB "
-        "at most",
-        highlight=False,
-    )
+    told = [
+        f"{found.trials:,} trials in {found.parts} parts, {found.sent / MIB:,.0f} MiB sent in {found.seconds:.0f} s",
+        f"the driver grew by {found.grown / MIB:.0f} MiB",
+        f"the object store ({found.store / MIB:.0f} MiB) held {found.most / MIB:.0f} MiB at most",
+    ]
+    page.print("; ".join(told), highlight=False)
     if options.json:
-        told = {"rounds": [{f"{n} {w}": s for (n, w), s in r.seconds.items()} for r in rounds], "held": asdict(found)}
-        options.json.write_text(json.dumps(told, indent=2))
+        content = {
+            "rounds": [{f"{n} {w}": s for (n, w), s in r.seconds.items()} for r in rounds],
+            "held": asdict(found),
+        }
+        options.json.write_text(json.dumps(content, indent=2))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ from tests.end_to_end.commands import (
     write_config,
 )
 
-pytest.importorskip("ray", reason="an extra: gradlab-runner[ray]")
-pytestmark = pytest.mark.slow  # an instance of Ray, and a process for each driver and worker
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason="an extra: gradlab-runner[ray]"),
+    pytest.mark.slow,  # an instance of Ray, and a process for each driver and worker
+]
 
 SWEEP = """
     name: spread
