@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test soak lint format bench bench-jax bench-gate bench-compare bench-watch clean
+.PHONY: run test soak lint format bench bench-jax bench-gate bench-compare bench-watch bench-cluster clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -39,6 +39,9 @@ bench-compare: $(INSTALLED)  ## `gradlab compare` against a bare DuckDB query; m
 
 bench-watch: $(INSTALLED)  ## what `gradlab.watch` costs a training: time of a step, memory, files
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.watch
+
+bench-cluster: $(INSTALLED)  ## a sweep on Ray: from one worker to two; what 100,000 trials leave in the driver's memory
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.cluster
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -45,8 +45,12 @@ def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
     """How many processes work: as many as wanted, or as there are cores, but no more than there are parts."""
     if not can_work_apart(device):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores if wanted is None else wanted, parts))
+    return max(1, min(cores() if wanted is None else wanted, parts))
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def can_work_apart(device: torch.device) -> bool:
@@ -151,12 +155,15 @@ def _one_by_one(
     hear: Callable[[Sighting | str], None],
 ) -> list[TrialHistory]:
     """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
-    stacks = [
-        replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
-    ]
+    alone = trial_by_trial(part)
     found: dict[str, list[TrialHistory]] = {}
-    if len(stacks) > 1:
-        for result in run_in_workers(stacks, train, 1, lambda shares: None, pause, hear):
+    if len(alone) > 1:
+        for result in run_in_workers(alone, train, 1, lambda shares: None, pause, hear):
             trial_id = result.item.trials[0].trial_id
             found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
     return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]
+
+
+def trial_by_trial(part: Part) -> list[Part]:
+    """A part taken apart: each of its trials as a part of its own, to find those at fault."""
+    return [replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials]

@@ -253,11 +253,11 @@ def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent
         try:
             answer = ("done", work(items[index], report))
         except Exception as error:  # a bug: it is raised again where its traceback is seen
-            answer = ("raised", _sendable(error))
+            answer = ("raised", sendable(error))
         connection.send(answer)
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The error with its traceback as a note, or one that says the same where it doesn't survive being sent."""
     told = "in a worker process:\n" + "".join(traceback.format_exception(error))
     try:

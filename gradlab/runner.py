@@ -5,31 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import torch
 
+from gradlab.bookkeeping import Tally, Written, differences, note_end, note_start
+from gradlab.cluster.settings import ClusterSettings
 from gradlab.config.dump import to_yaml
 from gradlab.config.load import LoadedConfig
-from gradlab.config.own_code import own_code
-from gradlab.config.schema import OWN_DATA
 from gradlab.config.sweep import TRIAL_COLUMNS, Trial, config_digest
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
-from gradlab.engine.user_code import digests
 from gradlab.engine.work import Workshop
 from gradlab.errors import ConfigError, MachineError, Problem, SettingError, UsageError
-from gradlab.execution import Listener, execute, worker_count
+from gradlab.execution import Listener
 from gradlab.interrupts import noted
+from gradlab.places import Here, There
 from gradlab.preparing import prepare as load
-from gradlab.provenance import provenance, recording_cost
+from gradlab.sharding import Shard, dealt
 from gradlab.store.row_groups import PartFiles
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import SCHEMA_VERSION, column_type
+from gradlab.store.tables import column_type
 from gradlab.tabulate import tabulate
 
 INTERRUPTED = "interrupted; finished trials are kept, the same command continues"
@@ -44,12 +43,16 @@ class Options:
         device: auto, cpu, cuda or mps.
         fresh: start over.
         fail_fast: stop at the first failed trial.
+        shard: which share of the trials is trained; None for all of them.
+        cluster: the Ray cluster that trains; None for this machine.
     """
 
     workers: int | None = None
     device: str = "auto"
     fresh: bool = False
     fail_fast: bool = False
+    shard: Shard | None = None
+    cluster: ClusterSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ class Outcome:
 
     Attributes:
         trained: trials that were trained now.
-        failed: trials that failed, in all.
-        missing: trials that are still to be trained.
-        changed: files of the user's own that have changed since the trials that were kept were trained.
+        failed: trials that failed, in all; of a shard, those of its own.
+        missing: trials of the sweep that are still to be trained.
+        notes: what is other than it was when the trials that were kept were trained, in sentences.
+        lacking: shard -> how many of the missing trials are its own.
     """
 
     directory: RunDirectory
@@ -68,11 +72,12 @@ class Outcome:
     failed: int
     missing: int
     seconds: float
-    changed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    lacking: Mapping[Shard, int] = field(default_factory=dict)
 
 
 def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -> Outcome:
-    """Train what is not finished yet of a config's trials, and store it.
+    """Train what is not finished yet of a config's trials, or of a share of them, and store it.
 
     Raises:
         UsageError: a setting, device or directory that cannot be used.
@@ -80,30 +85,35 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         KeyboardInterrupt: interrupted; what is finished is kept.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    device = choose_device(options.device)
-    shop = prepare(config, device)
-    experiment = config.experiment
+    place = _place(options)
+    shop = prepare(config, place.device)
+    experiment, shard = config.experiment, options.shard
     identity = (experiment.name, config_digest(experiment), to_yaml(experiment))
     extra = extra_columns(config.trials)
 
-    def written(part: Part, histories: list[TrialHistory]) -> _Written:
+    def written(part: Part, histories: list[TrialHistory]) -> Written:
         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
-        return _Written.of(PartFiles.of(tables.by_name()), histories)
+        return Written.of(PartFiles.of(tables.by_name()), histories)
 
-    with RunDirectory.held(out, *identity, options.fresh) as directory, noted(INTERRUPTED) as pause:
+    with (
+        RunDirectory.held(out, *identity, options.fresh, None if shard is None else str(shard)) as directory,
+        noted(INTERRUPTED) as pause,
+    ):
         finished = directory.finished_trials()
-        code = digests((reference for _, reference in own_code(config.trials)), config.directory)
-        known = directory.read_info().get("code") or {}
-        changed = tuple(file for file, digest in code.items() if finished and known.get(file, digest) != digest)
-        parts = _pending(config.trials, shop, directory, finished)
-        workers = worker_count(options.workers, device, len(parts))
-        listener.begin(config.trials, finished, len(parts))
-        tally = _Tally()
+        shares = _shares(config.trials, shop, directory, shard)
+        if shard is None:
+            trials, parts = config.trials, _pending(config.trials, shop, directory, finished)
+        else:
+            trials = tuple(trial for part in shares[shard] for trial in part.trials)
+            parts = _unfinished(shares[shard], finished)
+        kept = {trial.trial_id: finished[trial.trial_id] for trial in trials if trial.trial_id in finished}
+        listener.begin(trials, kept, len(parts))
+        notes = list(differences(directory.read_info(), config)) if finished else []
+        tally = Tally()
         if parts:
-            info = _info(config, directory, device, workers, started)
-            directory.write_info(info | {"code": {**code, **known}, **_own_metrics(config.trials, shop)})
+            note_start(directory, config, shop, started, place.facts(len(parts)))
             try:
-                with closing(execute(parts, shop, device, workers, listener, written, pause)) as results:
+                with closing(place.execute(parts, shop, listener, written, pause, notes.append)) as results:
                     for part, result in results:
                         directory.place_part(part.part_id, result.files)
                         tally.add(result)
@@ -113,47 +123,25 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
             except BaseException:
                 # What went wrong is to be told, not that this can't be noted on the same full disk.
                 with suppress(MachineError):
-                    _finish_info(directory, tally, len(config.trials) - len(finished))
+                    note_end(directory, tally, complete=False)
                 raise
-            _finish_info(directory, tally, len(config.trials) - len(finished))
-    failed = tally.failed + sum(status == "failed" for status in finished.values())
-    missing = len(config.trials) - len(finished) - tally.trained
-    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, changed)
+        lacking = _lacking(shares, directory.finished_trials()) if shard else {}
+        missing = sum(lacking.values()) if shard else len(trials) - len(kept) - tally.trained
+        if parts:
+            note_end(directory, tally, complete=not missing)
+    failed = tally.failed + sum(status == "failed" for status in kept.values())
+    return Outcome(directory, tally.trained, failed, missing, time.monotonic() - clock, tuple(notes), lacking)
 
 
-@dataclass(frozen=True)
-class _Written:
-    """What a worker sends of a finished part: its files to be, and what the run wants to know of its trials."""
+def _place(options: Options) -> Here | There:
+    """Where parts are trained.
 
-    files: PartFiles
-    statuses: dict[str, str]
-    training_seconds: float
-    recording_seconds: float
-
-    @classmethod
-    def of(cls, files: PartFiles, histories: Sequence[TrialHistory]) -> _Written:
-        return cls(
-            files,
-            {history.trial_id: history.status for history in histories},
-            sum(history.seconds - history.recording_seconds for history in histories),
-            sum(history.recording_seconds for history in histories),
-        )
-
-
-@dataclass
-class _Tally:
-    """What this invocation has done so far."""
-
-    trained: int = 0
-    failed: int = 0
-    training_seconds: float = 0.0
-    recording_seconds: float = 0.0
-
-    def add(self, part: _Written) -> None:
-        self.trained += len(part.statuses)
-        self.failed += list(part.statuses.values()).count("failed")
-        self.recording_seconds += part.recording_seconds
-        self.training_seconds += part.training_seconds
+    Raises:
+        UsageError: there is no such device.
+    """
+    if options.cluster is None:
+        return Here(choose_device(options.device), options.workers)
+    return There(options.cluster, options.workers, options.cluster.device(options.device))
 
 
 def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
@@ -166,6 +154,17 @@ def prepare(config: LoadedConfig, device: torch.device) -> Workshop:
         return load(config.trials, config.directory, device)
     except SettingError as error:
         raise ConfigError([Problem(config.place_of(error.setting, error.value), str(error))]) from error
+
+
+def trials_of(config: LoadedConfig, shard: Shard) -> tuple[Trial, ...]:
+    """The trials that are a shard's own, in the config's order.
+
+    Raises:
+        ConfigError: data, a function or a factory that cannot be used.
+    """
+    parts = plan(config.trials, prepare(config, choose_device("cpu")).positions)
+    own = {trial.trial_id for part in dealt(parts, shard.count)[shard.index] for trial in part.trials}
+    return tuple(trial for trial in config.trials if trial.trial_id in own)
 
 
 def choose_device(name: str) -> torch.device:
@@ -217,39 +216,32 @@ def _pending(
     return remaining
 
 
-def _info(
-    config: LoadedConfig, directory: RunDirectory, device: torch.device, workers: int, started: datetime
-) -> dict[str, Any]:
-    before = directory.read_info()
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": config.experiment.name,
-        "trials": len(config.trials),
-        **provenance(config.directory),
-        "device": device.type,
-        "workers": workers,
-        "start": before.get("start", started.isoformat(timespec="seconds")),
-        "end": None,
-        "recording": before.get("recording"),
+def _shares(
+    trials: Sequence[Trial], shop: Workshop, directory: RunDirectory, shard: Shard | None
+) -> dict[Shard, list[Part]]:
+    """The parts of every shard; nothing where there are no shards.
+
+    Raises:
+        UsageError: the directory has parts that this plan doesn't know: who else works here may know others again.
+    """
+    if shard is None:
+        return {}
+    planned = plan(trials, shop.positions)
+    standing = {path.stem for path in directory.parts("trials")} | directory.unfinished_parts().keys()
+    if standing - {part.part_id for part in planned}:
+        told = "was begun by another version of gradlab, which put other trials together"
+        raise UsageError(f"{directory.path} {told}: continue it without --shard, or choose another folder with --out")
+    return {Shard(index, shard.count): parts for index, parts in enumerate(dealt(planned, shard.count))}
+
+
+def _unfinished(parts: Sequence[Part], finished: Mapping[str, str]) -> list[Part]:
+    return [part for part in parts if any(trial.trial_id not in finished for trial in part.trials)]
+
+
+def _lacking(shares: Mapping[Shard, Sequence[Part]], finished: Mapping[str, str]) -> dict[Shard, int]:
+    """Shard -> how many of its trials are not finished, of those that have such."""
+    counts = {
+        shard: sum(trial.trial_id not in finished for part in parts for trial in part.trials)
+        for shard, parts in shares.items()
     }
-
-
-def _own_metrics(trials: Sequence[Trial], shop: Workshop) -> dict[str, dict[str, list[str]]]:
-    """What the metric is called on data of the user's own, whose task the tables don't tell."""
-    found: dict[str, set[str]] = {}
-    for trial in trials:
-        if trial.data.name in OWN_DATA:
-            found.setdefault(trial.data.name, set()).add(shop.task(trial).metric)
-    return {"metrics": {name: sorted(metrics) for name, metrics in found.items()}} if found else {}
-
-
-def _finish_info(directory: RunDirectory, tally: _Tally, wanted: int) -> None:
-    """Add to run.json what recording cost and, where all `wanted` trials were trained, when the run ended."""
-    info = directory.read_info()
-    earlier = info.get("recording") or {}
-    info["recording"] = recording_cost(
-        tally.training_seconds + float(earlier.get("training_seconds", 0.0)),
-        tally.recording_seconds + float(earlier.get("recording_seconds", 0.0)),
-    )
-    info["end"] = datetime.now(UTC).isoformat(timespec="seconds") if tally.trained == wanted else None
-    directory.write_info(info)
+    return {shard: count for shard, count in counts.items() if count}

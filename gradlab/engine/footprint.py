@@ -118,6 +118,13 @@ def in_pieces(stack: Stack, task: Task, room: int) -> list[Stack]:
     return [piece for part in halves for piece in in_pieces(part, task, room)]
 
 
+def least_and_most(part: Part, task_of: Callable[[Trial], Task]) -> tuple[int, int]:
+    """Bytes that the work on a part takes trial by trial, if it has to be, and with whole stacks."""
+    records, tasks = records_of(part.stacks), [(stack, task_of(stack.trials[0])) for stack in part.stacks]
+    alone = max(working(stack.trials[:1], task) for stack, task in tasks)
+    return records + alone, records + max(working(stack.trials, task) for stack, task in tasks)
+
+
 def share(parts: Sequence[Part], task_of: Callable[[Trial], Task], there: int, workers: int) -> tuple[int, int]:
     """How many workers there is memory for, and the bytes that each may take.
 

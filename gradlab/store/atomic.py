@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,8 +63,9 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Raises:
         MachineError: disk full, no permission, too many open files.
     """
-    # Parquet readers skip names that begin with a dot; the same folder makes the rename atomic.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Parquet readers skip names that begin with a dot; the same folder makes the rename atomic. On another machine a
+    # process may have this one's number.
+    temporary = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.tmp")
     try:
         with temporary.open("wb") as stream:
             write(stream)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ class HeldError(MachineError):
 
 
 @contextmanager
-def locked(folder: Path, name: str = LOCK_NAME, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK_NAME, wait: bool = False, shared: bool = False) -> Iterator[None]:
     """Holds `folder` for this process; the system lets go of it when the process ends, however it ends.
 
     Where the system or the file system knows no locks, a file beside says which process holds the folder; it counts
@@ -47,28 +48,30 @@ def locked(folder: Path, name: str = LOCK_NAME, wait: bool = False) -> Iterator[
     Args:
         name: of the file in `folder` that is locked; who locks files of other names don't mind each other.
         wait: until nobody else holds it, instead of raising.
+        shared: with others who share it, and with nobody else.
 
     Raises:
         HeldError: another process holds it, or another thread of this one.
         MachineError: the lock file cannot be written.
     """
-    release = _lock(folder, name, wait) or _sign(folder, name, wait)
+    release = _lock(folder, name, wait, shared) or _sign(folder, name, wait, shared)
     try:
         yield
     finally:
         release()
 
 
-def _lock(folder: Path, name: str, wait: bool) -> Callable[[], None] | None:
+def _lock(folder: Path, name: str, wait: bool, shared: bool) -> Callable[[], None] | None:
     """What releases the lock; None where there are none."""
     if fcntl is None:
         return None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     path = folder / name
     while True:
         with machine_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
         except OSError as error:
             holder = _holder(descriptor)
             os.close(descriptor)
@@ -118,31 +121,56 @@ def _holder(descriptor: int) -> str:
     return ""
 
 
-def _sign(folder: Path, name: str, wait: bool) -> Callable[[], None]:
-    """Make the file that says that this process holds the folder; what releases it again."""
-    path = folder / f"{name}.owner"
+def _sign(folder: Path, name: str, wait: bool, shared: bool) -> Callable[[], None]:
+    """Make the file that says that this process holds the folder; what releases it again.
+
+    Who shares the folder has a file of its own beside. Everyone makes theirs first and looks for others then: of two
+    that don't go together at most one stays.
+    """
+    path = folder / (f"{name}.{secrets.token_hex(4)}.owner" if shared else f"{name}.owner")
     own = f"process {os.getpid()} on {socket.gethostname()} ({_started(os.getpid())})"
     while True:
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            _remove_stale(path)
-            if path.exists():
-                if not wait:
-                    holder = _read(path).partition(" (")[0]
-                    raise _held(folder, holder, f"; if it has ended, remove {path}") from None
-                time.sleep(_LOOK_EVERY)
+        in_the_way = path if not _made(path, own) else _first_held(folder, name, shared)
+        if in_the_way is None:
+            return lambda: _remove(path, own)
+        if in_the_way != path:
+            _remove(path, own)
+        elif not _is_held(path):
             continue
-        except OSError as error:
-            raise machine_error(error, path) from error
-        try:
-            os.write(descriptor, own.encode())
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise machine_error(error, path) from error
-        finally:
-            os.close(descriptor)
-        return lambda: _remove(path, own)
+        if not wait:
+            holder = _read(in_the_way).partition(" (")[0]
+            raise _held(folder, holder, f"; if it has ended, remove {in_the_way}")
+        time.sleep(_LOOK_EVERY)
+
+
+def _made(path: Path, own: str) -> bool:
+    """Make the file, unless it is there."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise machine_error(error, path) from error
+    try:
+        os.write(descriptor, own.encode())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise machine_error(error, path) from error
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _first_held(folder: Path, name: str, shared: bool) -> Path | None:
+    """A file of someone who doesn't go together with who shares the folder, or has it alone."""
+    others = [folder / f"{name}.owner"] if shared else folder.glob(f"{name}.*.owner")
+    return next((other for other in others if _is_held(other)), None)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process that has not ended stands behind the file; one that has leaves none."""
+    _remove_stale(path)
+    return path.exists()
 
 
 def _remove_stale(path: Path) -> None:

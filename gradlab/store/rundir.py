@@ -6,8 +6,8 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -37,6 +37,9 @@ _ABANDONED_AFTER = 600.0
 
 _ALWAYS = ("layers", "steps", "trials")
 """Tables of which every run has a folder."""
+
+_PATIENCE, _LOOK_EVERY = 10.0, 0.02
+"""Seconds for which others may keep run.json to themselves, which takes milliseconds; and between two looks at it."""
 
 _WRITE_ORDER = ("layers", "regions", "steps", "trials")
 """Trials last: a trial is finished once it stands in `trials/`, so everything else must stand before."""
@@ -69,7 +72,9 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def held(cls, out: Path, name: str, digest: str, config_yaml: str, fresh: bool = False) -> Iterator[RunDirectory]:
+    def held(
+        cls, out: Path, name: str, digest: str, config_yaml: str, fresh: bool = False, shard: str | None = None
+    ) -> Iterator[RunDirectory]:
         """The run directory of a config under `out`, made if it isn't there, with this process as its one writer.
 
         Args:
@@ -78,6 +83,7 @@ class RunDirectory:
             digest: the config's digest in full; its first 8 digits stand in the directory's name.
             config_yaml: the resolved config.
             fresh: delete what an earlier run of the same config left.
+            shard: which share of the trials this process writes: those who write others may do so at the same time.
 
         Raises:
             UsageError: what stands there is no run directory, or one of another config or a newer gradlab.
@@ -95,8 +101,10 @@ class RunDirectory:
                             _delete(run.path)
                 if not is_something(run.path):
                     run.make(config_yaml, {"config_digest": digest})
-                writer.enter_context(run._contended_lock())
-                run._tidy(digest)
+                writer.enter_context(run._contended_lock(shared=shard is not None))
+                if shard is not None:
+                    writer.enter_context(run._lock_of(shard))
+                run._tidy(digest, alone=shard is None)
             yield run
 
     def lock(self) -> AbstractContextManager[None]:
@@ -104,11 +112,20 @@ class RunDirectory:
         return locked(self.path)
 
     @contextmanager
-    def _contended_lock(self) -> Iterator[None]:
+    def _lock_of(self, shard: str) -> Iterator[None]:
+        with ExitStack() as writer:
+            try:
+                writer.enter_context(locked(self.path, f".shard-{shard.replace('/', '-of-')}.lock"))
+            except HeldError as error:
+                raise HeldError(f"{error}: it trains shard {shard}, too") from error
+            yield
+
+    @contextmanager
+    def _contended_lock(self, shared: bool = False) -> Iterator[None]:
         """As `lock`, where the directory was there a moment ago: another process may have started it over since."""
         with ExitStack() as writer:
             try:
-                writer.enter_context(self.lock())
+                writer.enter_context(locked(self.path, shared=shared))
             except MachineError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):
                     raise
@@ -204,6 +221,25 @@ class RunDirectory:
         text = json.dumps({"schema_version": SCHEMA_VERSION} | identity | dict(info), indent=2, default=str)
         write_whole(self.path / INFO_NAME, lambda stream: stream.write(f"{text}\n".encode()))
 
+    @contextmanager
+    def changed_info(self) -> Iterator[dict[str, Any]]:
+        """The facts of `run.json`, to be changed within; who else changes them waits.
+
+        Not for ever: where the file system knows no locks, and a process on another machine died in this moment, its
+        facts may be lost. They say what made a run; no trial depends on them.
+        """
+        with ExitStack() as writer:
+            patient_until = time.monotonic() + _PATIENCE
+            while time.monotonic() < patient_until:
+                try:
+                    writer.enter_context(locked(self.path, f".{INFO_NAME}.lock"))
+                    break
+                except HeldError:
+                    time.sleep(_LOOK_EVERY)
+            info = self.read_info()
+            yield info
+            self.write_info(info)
+
     def read_info(self) -> dict[str, Any]:
         """The facts of `run.json`, each of its shape; empty where it is missing or broken."""
         return read_run_info(self.path / INFO_NAME).facts
@@ -216,7 +252,7 @@ class RunDirectory:
         Raises:
             OSError: the machine said no, or something else stands here.
         """
-        made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}-{threading.get_ident()}"))
+        made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}-{secrets.token_hex(4)}"))
         try:
             for table in _ALWAYS:
                 (made.path / table).mkdir(parents=True)
@@ -244,10 +280,11 @@ class RunDirectory:
         if reason := unreadable_version(info.get("schema_version", SCHEMA_VERSION)):
             raise UsageError(f"{self.path} {reason}, or start over with --fresh")
 
-    def _tidy(self, digest: str) -> None:
+    def _tidy(self, digest: str, alone: bool) -> None:
         for table in _ALWAYS:
             (self.path / table).mkdir(exist_ok=True)
-        for folder in (self.path, *(self.path / table for table in TABLES)):
+        # What looks left over may be what another shard is just writing.
+        for folder in (self.path, *(self.path / table for table in TABLES)) if alone else ():
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
         if not self.read_info():

@@ -120,10 +120,6 @@ def test_unknown_options_and_commands(tmp_path: Path) -> None:
     assert_usage_error(invoke("run"), "CONFIG")
 
 
-def test_the_ray_engine_without_ray(tmp_path: Path) -> None:
-    assert_usage_error(invoke("run", write_config(tmp_path, TINY), "--engine", "ray"), "ray")
-
-
 def test_some_trials_fail_while_the_others_are_written(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "import torch\n"

@@ -152,3 +152,32 @@ def test_an_owner_s_file_without_a_name(age: int, tmp_path: Path, monkeypatch: p
     else:
         with pytest.raises(HeldError), locked(tmp_path):
             pass
+
+
+def test_some_share_and_nobody_else_comes_in(system: str, tmp_path: Path) -> None:
+    with locked(tmp_path, shared=True):
+        with locked(tmp_path, shared=True), pytest.raises(HeldError), locked(tmp_path):
+            pass
+        with pytest.raises(HeldError), locked(tmp_path):
+            pass
+    with locked(tmp_path):
+        for shared in (True, False):
+            with pytest.raises(HeldError, match=rf"process {os.getpid()} "), locked(tmp_path, shared=shared):
+                pass
+    with locked(tmp_path, shared=True):
+        pass
+
+
+def test_who_shared_and_was_killed_keeps_nobody_out(system: str, tmp_path: Path) -> None:
+    sharing = HOLD.replace("sys.argv[1])", "sys.argv[1]), shared=True")
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", system + sharing, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(HeldError, match=rf"process {process.pid} "), locked(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    with locked(tmp_path):
+        pass

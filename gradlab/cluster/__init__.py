@@ -1,0 +1,1 @@
+"""A sweep on the machines of a Ray cluster."""
