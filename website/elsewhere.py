@@ -32,16 +32,15 @@ _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[\w-
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that lie elsewhere; README.md is for the code host only."""
+    """Add the pages that lie elsewhere."""
     for source, target in PAGES.items():
-        if target != "index.md":
-            files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+        files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn paths in the repository into links of the site; to what is no page, into plain text."""
-    sources = {target: source for source, target in PAGES.items() if target != "index.md"}
+    sources = {target: source for source, target in PAGES.items()}
     here = page.file.src_uri
     place = (ROOT / sources[here] if here in sources else DOCS / here).parent
 
