@@ -48,9 +48,10 @@ def _command(name: str) -> Generator:
     def made() -> str:
         command = commands()[name]
         context = command.context_class(command, info_name=f"gradlab {name}")
-        usage = " ".join(command.collect_usage_pieces(context)).replace("{", "").replace("}", "")
+        pieces = " ".join(command.collect_usage_pieces(context))
+        usage = re.sub(r"[{}]", "", pieces).replace("......", "...").replace("[[", "[").replace("]]", "]")
         records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-        rows = [[f"`{_spelling(record[0])}`", _told(record[1])] for record in records if record]
+        rows = [[_spelling(record[0]), _told(record[1])] for record in records if record]
         return "\n\n".join([f"```text\ngradlab {name} {usage}\n```", *_help(command), table(["option", "does"], rows)])
 
     return made
@@ -61,8 +62,12 @@ def _help(command: typer.core.TyperCommand) -> list[str]:
 
 
 def _spelling(names: str) -> str:
-    """Options without the type of an argument, which its name says."""
-    return re.sub(r" <path>$", "", names)
+    """An option's names as code, its value beside them; an argument's name alone, which says what it is."""
+    if not names.startswith("-"):
+        return re.sub(r" <[^>]*>$", "", names)
+    *options, last = names.split(", ")
+    option, _, value = last.partition(" ")
+    return f"`{', '.join([*options, option])}` {re.sub('[<>]', '', value)}".strip()
 
 
 def _told(text: str) -> str:

@@ -28,6 +28,9 @@ PAGES = {
 }
 """File in the repository -> page of the site."""
 
+WIDE = ("index.md", "tutorial.md")
+"""Pages whose tables of results need the room of the table of contents."""
+
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[\w-]+)?\)")
 
 
@@ -42,6 +45,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn paths in the repository into links of the site; to what is no page, into plain text."""
     sources = {target: source for source, target in PAGES.items()}
     here = page.file.src_uri
+    if here in WIDE:
+        page.meta["hide"] = ["toc"]
     place = (ROOT / sources[here] if here in sources else DOCS / here).parent
 
     def rewritten(link: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from website import elsewhere, mathematics, offline
 
 
 def page_at(source: str) -> Any:
-    return SimpleNamespace(file=SimpleNamespace(src_uri=source))
+    return SimpleNamespace(file=SimpleNamespace(src_uri=source), meta={})
 
 
 def rewritten(markdown: str, source: str) -> str:
