@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+import sys
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing, nullcontext, redirect_stderr
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import torch
 
 from gradlab.config.own_code import own_code
+from gradlab.config.sweep import Trial
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.memory import available
 from gradlab.engine.stacks import Part
 from gradlab.engine.work import Workshop
-from gradlab.executors import can_fork, run_here, run_in_workers
+from gradlab.executors import Report, can_fork, run_here, run_in_workers
+from gradlab.sighting import Sighting, Throttle
 
 Finished = TypeVar("Finished")
 
@@ -23,14 +27,18 @@ Finished = TypeVar("Finished")
 class Listener(Protocol):
     """Who wants to know how a run is getting on."""
 
-    def begin(self, trials: int, finished: int, parts: int) -> None:
-        """So many trials, so many of them finished before; the rest makes so many parts."""
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None:
+        """The trials, and the ids of those of them that were finished before; the rest makes so many parts."""
 
     def progress(self, share: float) -> None:
         """The share of the work at hand that is done."""
 
-    def stored(self, statuses: Sequence[str]) -> None:
-        """Trials that ended so have just been written."""
+    def stored(self, statuses: Mapping[str, str]) -> None:
+        """Trials have just been written that ended so: id -> status."""
+
+    @property
+    def sighted(self) -> Callable[[Sighting], None] | None:
+        """Hears now and then what records look like while training goes on; None: nobody watches, nothing is said."""
 
 
 def worker_count(wanted: int | None, device: torch.device, parts: int) -> int:
@@ -71,34 +79,84 @@ def execute(
     shop, workers = shop.sharing_memory(parts, workers, available(device))
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
     mean = total / max(len(parts), 1)
+    share = 0.0
 
-    def progress(shares: float) -> None:
+    def look_up() -> None:
         pause()
-        listener.progress(min(1.0, (done + shares * mean) / total))
+        listener.progress(share)
 
-    def work(part: Part, report: Callable[[float], None]) -> Finished:
-        return finish(part, shop.run(part, report))
+    def progress(parts_worth: float) -> None:
+        nonlocal share
+        share = max(share, min(1.0, (done + parts_worth * mean) / total))
+        look_up()
+
+    def train(part: Part, report: Report) -> list[TrialHistory]:
+        def worth(share: float) -> None:
+            report(share * part.cost / mean)
+
+        if listener.sighted is None:
+            return shop.run(part, worth)
+        with redirect_stderr(_Printing(report.tell)) if apart else nullcontext():
+            return shop.run(part, worth, Throttle(report.tell))
+
+    def work(part: Part, report: Report) -> Finished:
+        return finish(part, train(part, report))
+
+    def hear(message: Sighting | str) -> None:
+        if isinstance(message, str):
+            sys.stderr.write(message)
+        elif listener.sighted is not None:
+            listener.sighted(message)
 
     apart = workers > 1 or (can_work_apart(device) and any(own_code(t for part in parts for t in part.trials)))
-    results = run_in_workers(parts, work, workers, progress, pause) if apart else run_here(parts, work, progress)
+    if apart:
+        results = run_in_workers(parts, work, workers, progress, look_up, hear)
+    else:
+        results = run_here(parts, work, progress, hear)
     with closing(results):
         for result in results:
             part, finished = result.item, result.result
             if finished is None:
-                finished = finish(part, _one_by_one(part, shop, str(result.reason), pause))
+                finished = finish(part, _one_by_one(part, train, str(result.reason), look_up, hear))
             done += part.cost
-            listener.progress(min(1.0, done / total))
+            share = max(share, min(1.0, done / total))
+            listener.progress(share)
             yield part, finished
 
 
-def _one_by_one(part: Part, shop: Workshop, reason: str, pause: Callable[[], None]) -> list[TrialHistory]:
+class _Printing(io.TextIOBase):
+    """What code in a worker prints, told to the process that draws: two can't draw on one terminal."""
+
+    encoding = "utf-8"
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell, self._stderr = tell, sys.stderr
+
+    def fileno(self) -> int:
+        return self._stderr.fileno()
+
+    def isatty(self) -> bool:
+        return self._stderr.isatty()
+
+    def write(self, text: str) -> int:
+        self._tell(text)
+        return len(text)
+
+
+def _one_by_one(
+    part: Part,
+    train: Callable[[Part, Report], list[TrialHistory]],
+    reason: str,
+    pause: Callable[[], None],
+    hear: Callable[[Sighting | str], None],
+) -> list[TrialHistory]:
     """The histories of a part whose worker process died: its trials run apart, those at fault failed."""
     stacks = [
         replace(part, stacks=(replace(stack, trials=(trial,)),)) for stack in part.stacks for trial in stack.trials
     ]
     found: dict[str, list[TrialHistory]] = {}
     if len(stacks) > 1:
-        for result in run_in_workers(stacks, shop.run, 1, lambda shares: None, pause):
+        for result in run_in_workers(stacks, train, 1, lambda shares: None, pause, hear):
             trial_id = result.item.trials[0].trial_id
             found[trial_id] = result.result or [TrialHistory(trial_id, error=str(result.reason))]
     return [h for t in part.trials for h in found.get(t.trial_id, [TrialHistory(t.trial_id, error=reason)])]

@@ -19,7 +19,6 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Work = Callable[[Any, Callable[[float], None]], Result]
 
 REPORT_EVERY = 0.1
 """Seconds between a worker's reports of its progress."""
@@ -35,6 +34,26 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
+class Report:
+    """How work on an item speaks, while it goes on, to the process that asked for it.
+
+    Attributes:
+        progress: hears the share of the work that is done; calling the report is the same.
+        tell: hears anything else, which must survive being sent.
+    """
+
+    progress: Callable[[float], None]
+    tell: Callable[[Any], None]
+
+    def __call__(self, share: float) -> None:
+        """So much is done."""
+        self.progress(share)
+
+
+Work = Callable[[Any, Report], Result]
+
+
+@dataclass(frozen=True)
 class Done(Generic[Item, Result]):
     """An item and what came of it; `result` is None where its worker process died each time, for `reason`."""
 
@@ -44,11 +63,19 @@ class Done(Generic[Item, Result]):
 
 
 def run_here(
-    items: Sequence[Item], work: Work[Result], progress: Callable[[float], None]
+    items: Sequence[Item],
+    work: Work[Result],
+    progress: Callable[[float], None],
+    hear: Callable[[Any], None] = lambda message: None,
 ) -> Generator[Done[Item, Result]]:
-    """Work on the items one by one in this process; `progress` hears the share of the current item."""
+    """Work on the items one by one in this process.
+
+    Args:
+        progress: hears the share of the current item.
+        hear: hears what else the work tells.
+    """
     for item in items:
-        yield Done(item, work(item, progress))
+        yield Done(item, work(item, Report(progress, hear)))
 
 
 def can_fork() -> bool:
@@ -62,6 +89,7 @@ def run_in_workers(
     workers: int,
     progress: Callable[[float], None],
     pause: Callable[[], None] = lambda: None,
+    hear: Callable[[Any], None] = lambda message: None,
 ) -> Generator[Done[Item, Result]]:
     """Work on the items in forked processes, in the given order, results as they come.
 
@@ -70,6 +98,7 @@ def run_in_workers(
     Args:
         progress: hears how many items' worth of work is in progress, as a sum of shares.
         pause: is called several times a second; what it raises ends the work.
+        hear: hears what else the work tells.
 
     Raises:
         OSError: the machine has no further process, or no further file, for a worker.
@@ -99,6 +128,9 @@ def run_in_workers(
                     if kind == "progress":
                         worker.share = value
                         progress(sum(other.share for other in pool if other.busy))
+                        continue
+                    if kind == "told":
+                        hear(value)
                         continue
                     if kind == "raised":
                         raise value
@@ -201,7 +233,7 @@ def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent
     _die_before_parent()
     reported = 0.0
 
-    def report(share: float) -> None:
+    def progress(share: float) -> None:
         nonlocal reported
         now = time.monotonic()
         if now - reported >= REPORT_EVERY:
@@ -210,6 +242,7 @@ def _serve(connection: Connection, items: Sequence[Any], work: Work[Any], parent
                 os._exit(1)
             connection.send(("progress", share))
 
+    report = Report(progress, lambda message: connection.send(("told", message)))
     while os.getppid() == parent:
         if not connection.poll(1.0):
             continue

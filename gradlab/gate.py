@@ -87,12 +87,12 @@ def measure(config: LoadedConfig, seeds: Sequence[int], options: Options, listen
     shop = prepare(config, device)
     parts = plan(trials, shop.positions)
     workers = worker_count(options.workers, device, len(parts))
-    listener.begin(len(trials), 0, len(parts))
+    listener.begin(trials, (), len(parts))
     histories: dict[str, TrialHistory] = {}
     with closing(execute(parts, shop, device, workers, listener, lambda part, found: found)) as results:
         for _, found in results:
             histories |= {history.trial_id: history for history in found}
-            listener.stored([history.status for history in found])
+            listener.stored({history.trial_id: history.status for history in found})
     points = [trials[start : start + len(seeds)] for start in range(0, len(trials), len(seeds))]
     failures = [Failure(trial, error) for trial in trials if (error := histories[trial.trial_id].error) is not None]
     networks = [

@@ -88,7 +88,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
 
     def written(part: Part, histories: list[TrialHistory]) -> _Written:
         tables = tabulate(part.trials, histories, directory.path.name, experiment.diagnosis, extra)
-        return _Written.of(PartFiles.of(tables.trials, tables.steps, tables.layers), histories)
+        return _Written.of(PartFiles.of(tables.by_name()), histories)
 
     with RunDirectory.held(out, *identity, options.fresh) as directory, noted(INTERRUPTED) as pause:
         finished = directory.finished_trials()
@@ -97,7 +97,7 @@ def run(config: LoadedConfig, out: Path, options: Options, listener: Listener) -
         changed = tuple(file for file, digest in code.items() if finished and known.get(file, digest) != digest)
         parts = _pending(config.trials, shop, directory, finished)
         workers = worker_count(options.workers, device, len(parts))
-        listener.begin(len(config.trials), len(finished), len(parts))
+        listener.begin(config.trials, finished, len(parts))
         tally = _Tally()
         if parts:
             info = _info(config, directory, device, workers, started)
@@ -126,7 +126,7 @@ class _Written:
     """What a worker sends of a finished part: its files to be, and what the run wants to know of its trials."""
 
     files: PartFiles
-    statuses: list[str]
+    statuses: dict[str, str]
     training_seconds: float
     recording_seconds: float
 
@@ -134,7 +134,7 @@ class _Written:
     def of(cls, files: PartFiles, histories: Sequence[TrialHistory]) -> _Written:
         return cls(
             files,
-            [history.status for history in histories],
+            {history.trial_id: history.status for history in histories},
             sum(history.seconds - history.recording_seconds for history in histories),
             sum(history.recording_seconds for history in histories),
         )
@@ -151,7 +151,7 @@ class _Tally:
 
     def add(self, part: _Written) -> None:
         self.trained += len(part.statuses)
-        self.failed += part.statuses.count("failed")
+        self.failed += list(part.statuses.values()).count("failed")
         self.recording_seconds += part.recording_seconds
         self.training_seconds += part.training_seconds
 

@@ -1,4 +1,4 @@
-"""From histories to the rows of the three tables."""
+"""From histories to the rows of the tables."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from gradlab.analysis.diagnosis import diagnose
 from gradlab.analysis.estimates import power_of_ten
 from gradlab.config.schema import Diagnosis
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import LAYER, TIME, TrialHistory
-from gradlab.store.tables import LAYERS, STEPS, schema
+from gradlab.engine.history import LAYER, TrialHistory, profile_places
+from gradlab.store.tables import CELL, EXAMPLE, LAYERS, STEPS, schema
 
 
 @dataclass(frozen=True)
 class PartTables:
-    """One part of each table."""
+    """One part of each table; `regions` is None where no trial has any."""
 
     trials: pa.Table
     steps: pa.Table
     layers: pa.Table
+    regions: pa.Table | None = None
+
+    def by_name(self) -> dict[str, pa.Table]:
+        """Those that there are."""
+        return {name: rows for name, rows in vars(self).items() if rows is not None}
 
 
 def tabulate(
@@ -46,7 +51,10 @@ def tabulate(
         _trial_row(trial, history, run, thresholds, extra) for trial, history in zip(trials, histories, strict=True)
     ]
     return PartTables(
-        pa.Table.from_pylist(rows, schema=schema("trials", extra)), steps_table(histories), layers_table(histories)
+        pa.Table.from_pylist(rows, schema=schema("trials", extra)),
+        steps_table(histories),
+        layers_table(histories),
+        regions_table(histories),
     )
 
 
@@ -87,7 +95,7 @@ def gradient_ratio_and_decay(history: TrialHistory) -> tuple[float | None, float
 
     1 to D are the time steps of the first recurrent series, where there is one, else the hidden layers.
     """
-    profile = _profile(history)
+    profile = profile_places(history.layers)
     if not profile or not history.steps:
         return None, None
     name, ends = "log10_delta_rms", [profile[0], profile[-1]]
@@ -159,6 +167,33 @@ def layers_table(histories: Sequence[TrialHistory]) -> pa.Table:
     return pa.table([columns[name] for name in LAYERS], schema=schema("layers"))
 
 
+def regions_table(histories: Sequence[TrialHistory]) -> pa.Table | None:
+    """The rows of the regions table, of histories with decisions; None where there are none."""
+    pieces = [
+        (history.trial_id, step, kind, places, classes)
+        for history in histories
+        if (found := history.decisions) is not None
+        for step, kind, places, classes in (
+            (0, EXAMPLE, found.examples, found.classes),
+            *((step, CELL, found.cells, classes) for step, classes in found.decided.items()),
+        )
+    ]
+    if not pieces:
+        return None
+    ids, steps, kinds, places, classes = zip(*pieces, strict=True)
+    counts = [len(own) for own in classes]
+    x, y = np.concatenate(places).astype(np.float64).T
+    columns = [
+        _repeated(ids, counts),
+        np.repeat(steps, counts),
+        _repeated(kinds, counts),
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(y),
+        np.concatenate(classes),
+    ]
+    return pa.table(columns, schema=schema("regions"))
+
+
 def _trial_row(
     trial: Trial, history: TrialHistory, run: str, thresholds: Diagnosis, extra: Mapping[str, pa.DataType]
 ) -> dict[str, Any]:
@@ -173,15 +208,6 @@ def _trial_row(
         if pa.types.is_string(kind) and row.get(name) is not None:
             row[name] = str(row[name])
     return row
-
-
-def _profile(history: TrialHistory) -> list[int]:
-    """Places in `layers` along which the gradient is followed back: one series of time steps, else hidden layers."""
-    layers = history.layers
-    times = [place for place, info in enumerate(layers) if info.kind == TIME]
-    if times:
-        return [place for place in times if layers[place].name == layers[times[0]].name]
-    return [place for place, info in enumerate(layers) if info.kind == LAYER][:-1]
 
 
 def _last_record(history: TrialHistory) -> tuple[float | None, float | None, bool]:

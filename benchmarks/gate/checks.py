@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ from gradlab import gate
 from gradlab.analysis.gate.change import REGRESSION
 from gradlab.analysis.gate.judge import judge
 from gradlab.config.load import load
+from gradlab.config.sweep import Trial
 from gradlab.errors import EXIT_REGRESSION, EXIT_TRIALS_FAILED
 from gradlab.runner import Options
 from gradlab.store.baseline_reading import from_text
@@ -28,13 +29,15 @@ HERE_ALONE = Options(workers=1, device="cpu")
 class Silent:
     """Nobody wants to know how a measurement is getting on."""
 
-    def begin(self, trials: int, finished: int, parts: int) -> None:
+    sighted = None
+
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None:
         """Say nothing."""
 
     def progress(self, share: float) -> None:
         """Say nothing."""
 
-    def stored(self, statuses: Sequence[str]) -> None:
+    def stored(self, statuses: Mapping[str, str]) -> None:
         """Say nothing."""
 
 

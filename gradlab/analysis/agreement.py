@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradlab.analysis.estimates import GeometricMeans
+from gradlab.analysis.summary import Summary
 
 CLOSE = 0.05
 """Measured and predicted decay within so much of each other are called close; finite width alone makes per cents."""
@@ -28,6 +29,19 @@ class Agreement:
     close: int
     furthest: int | None = None
     log10_ratio: float | None = None
+
+
+def agreement_of(summary: Summary) -> Agreement:
+    """Compare the decays of a summary's groups; theory speaks of single networks at step 0 only."""
+    if summary.by is not None or summary.when not in (None, "first", 0):
+        return Agreement(0, 0)
+    return agreement(*decays(summary), summary.places)
+
+
+def decays(summary: Summary) -> tuple[GeometricMeans, GeometricMeans]:
+    """`[group]` each, the measured gradient decay and the predicted one."""
+    codes, size, measured = summary.grouping.codes, summary.grouping.size, summary.measured
+    return measured.decay.means(codes, size), measured.predicted_decay.means(codes, size)
 
 
 def agreement(measured: GeometricMeans, predicted: GeometricMeans, places: Sequence[int]) -> Agreement:

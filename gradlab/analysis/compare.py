@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gradlab.analysis.against import Against, beside
-from gradlab.analysis.agreement import Agreement, agreement
+from gradlab.analysis.agreement import Agreement, agreement_of
 from gradlab.analysis.catalogue import chosen_measures, layer_statistics, statistics_of_trials
 from gradlab.analysis.effects import MEASURES, MeasureEffects, effects
 from gradlab.analysis.estimates import GeometricMeans, Means
@@ -18,7 +18,7 @@ from gradlab.analysis.layerwise import LayerEstimates, layer_estimates
 from gradlab.analysis.measures import Measure
 from gradlab.analysis.recorded import check_recorded
 from gradlab.analysis.summary import Summary, summarise
-from gradlab.analysis.where.condition import parse_where
+from gradlab.analysis.where.condition import chosen_trials
 from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.reading import Trials, readable_trials
@@ -112,7 +112,7 @@ def compare_runs(
     return Comparison(
         summary,
         effects(trials, summary.networks, responses, question.by),
-        _agreement(summary),
+        agreement_of(summary),
         measures,
         estimates,
         layers,
@@ -122,26 +122,12 @@ def compare_runs(
     )
 
 
-def _agreement(summary: Summary) -> Agreement:
-    """Theory speaks of single networks at step 0 only."""
-    if summary.by is not None or summary.when not in (None, "first", 0):
-        return Agreement(0, 0)
-    codes, size = summary.grouping.codes, summary.grouping.size
-    measured = summary.measured
-    return agreement(measured.decay.means(codes, size), measured.predicted_decay.means(codes, size), summary.places)
-
-
 def _chosen(trials: Trials, question: Question) -> Trials:
     columns = ["run", "seed", *factor_columns(trials.frame), "status", "diagnosis"]
     for name in question.by or ():
         if name not in columns:
             raise _unknown("--by", name, columns)
-    if question.where is None:
-        return trials
-    chosen = trials.where(parse_where(question.where).mask(trials.frame))
-    if not len(chosen.frame):
-        raise UsageError(f"--where {question.where}: none of {len(trials.frame)} trials satisfies it")
-    return chosen
+    return chosen_trials(trials, question.where)
 
 
 def _arranged(summary: Summary, estimates: Mapping[str, Means | GeometricMeans], question: Question) -> Summary:

@@ -129,20 +129,35 @@ def layer_estimates(
     which: Rows = "profile",
 ) -> LayerEstimates:
     """Read one record of each trial and aggregate it layer by layer; only the columns that the statistics need."""
+    return _estimates(read_records(trials, "layers", _columns(statistics), when, which), grouping, statistics)
+
+
+def layer_series(
+    trials: Trials, grouping: Grouping, steps: tuple[int, ...], statistics: Sequence[str], which: Rows
+) -> tuple[LayerEstimates, ...]:
+    """The same of several steps, each of the trials that have a record there."""
+    records = read_records(trials, "layers", _columns(statistics), steps, which)
+    return tuple(_estimates(records.at(step), grouping, statistics) for step in steps)
+
+
+def _columns(statistics: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the layers table that statistics need."""
     twins = [name for name in statistics if name in _LOG_COLUMNS]
     more = [*(f"log10_{name}" for name in twins), *(["non_finite"] if twins else [])]
-    columns = tuple(dict.fromkeys(["layer", "name", "units", *statistics, *more]))
-    records = read_records(trials, "layers", columns, when, which)
+    return tuple(dict.fromkeys(["layer", "name", "units", *statistics, *more]))
+
+
+def _estimates(records: Records, grouping: Grouping, statistics: Sequence[str]) -> LayerEstimates:
     group, first, codes = _same_rows(records, grouping)
     estimates: dict[str, Means | GeometricMeans] = {}
     for name in statistics:
         values = records.columns[name]
         if name in GEOMETRIC:
-            logs = Logs.of_records(records, name) if name in twins else Logs.of(values, records.is_nan(name))
+            logs = Logs.of_records(records, name) if name in _LOG_COLUMNS else Logs.of(values, records.is_nan(name))
             estimates[name] = logs.means(codes, len(first))
         else:
             estimates[name] = means(codes, len(first), values)
-    steps = np.full(len(trials.frame), -1, np.int64)
+    steps = np.full(len(grouping.codes), -1, np.int64)
     steps[records.trial] = records.step
     kinds = np.where(records.is_time, TIME, np.where(records.is_norm, NORM, LAYER))
     return LayerEstimates(

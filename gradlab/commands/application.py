@@ -11,6 +11,7 @@ from gradlab.commands.check import check
 from gradlab.commands.compare import compare
 from gradlab.commands.export import export
 from gradlab.commands.helping import activations, init, schema
+from gradlab.commands.report import report
 from gradlab.commands.show import show
 from gradlab.commands.training import predict, run
 
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for command in (run, predict, compare, check, show, export, activations, init, schema):
+for command in (run, predict, compare, report, check, show, export, activations, init, schema):
     app.command()(command)
 
 

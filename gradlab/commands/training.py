@@ -46,6 +46,7 @@ def run(
     workers: Workers = None,
     device: OnDevice = Device.auto,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of continuing.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Watch each group's gradient while it trains.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")] = False,
     no_custom_code: NoCustomCode = False,
     json: AsJson = False,
@@ -53,6 +54,8 @@ def run(
 ) -> None:
     """Train the sweep, write a run directory, print the summary."""
     loaded = load_config(config, set_, quiet, no_custom_code)
+    if live and quiet:
+        raise UsageError("--live and --quiet: give one of them")
     if engine is Engine.ray:
         raise UsageError("--engine ray: this version of gradlab trains on the local engine only")
     if dry_run:
@@ -74,8 +77,16 @@ def run(
 
     notes = open_console(stderr=True)
     options = Options(workers, device.value, fresh, fail_fast)
+    shown = ProgressDisplay(notes, quiet)
+    if live:
+        from gradlab.report.live import LiveDisplay, can_watch
+
+        if can_watch(notes):
+            shown = LiveDisplay(notes)
+        else:
+            warn(["--live needs a terminal; how the run is getting on is told in lines"])
     try:
-        with raised(INTERRUPTED), ProgressDisplay(notes, quiet) as display:
+        with raised(INTERRUPTED), shown as display:
             outcome = execute(loaded, out, options, display)
     except KeyboardInterrupt:
         typer.echo(INTERRUPTED, err=True)

@@ -26,11 +26,15 @@ class Evaluation:
 
     def measure(self, moments: Sequence[RunningMoments], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and metric, [trial] each, float64, on x [example, ...] and y."""
-        count = self._trials
-        rows = max(1, CHUNK // (self._shape.width * self._shape.positions))
-        outputs = [
-            self._passes.forward(part.expand(count, *part.shape), moments).clone() for part in torch.split(x, rows)
-        ]
-        output, target = torch.cat(outputs, dim=1), y.expand(count, *y.shape)
+        output, target = self.outputs(moments, x), y.expand(self._trials, *y.shape)
         loss = example_losses(self._kind, output, target).double().mean(1)
         return loss, metric(self._kind, output, target)
+
+    def outputs(self, moments: Sequence[RunningMoments], x: Tensor) -> Tensor:
+        """Outputs [trial, example, output] for x [example, ...]."""
+        rows = max(1, CHUNK // (self._shape.width * self._shape.positions))
+        pieces = [
+            self._passes.forward(part.expand(self._trials, *part.shape), moments).clone()
+            for part in torch.split(x, rows)
+        ]
+        return torch.cat(pieces, dim=1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gradlab.engine.decisions import Decisions
 
 Values = NDArray[np.float64]
 
@@ -34,6 +37,14 @@ class LayerInfo:
     number: int | None = None
 
 
+def profile_places(layers: Sequence[LayerInfo]) -> list[int]:
+    """Places in `layers` along which the gradient is followed back: one series of time steps, else hidden layers."""
+    times = [place for place, info in enumerate(layers) if info.kind == TIME]
+    if times:
+        return [place for place in times if layers[place].name == layers[times[0]].name]
+    return [place for place, info in enumerate(layers) if info.kind == LAYER][:-1]
+
+
 @dataclass(frozen=True)
 class TrialHistory:
     """One trial's results.
@@ -54,6 +65,7 @@ class TrialHistory:
         diverged_step: the first step whose loss was not finite, if any.
         error: why the trial failed, if it did; the arrays are then empty.
         predicted_gradient_decay: from mean-field theory, where it applies.
+        decisions: all over the plane, where the data have two features.
         never_zero: whether the activations' derivative is never exactly 0.
         seconds, recording_seconds: processor time of training and recording, this trial's share.
     """
@@ -71,6 +83,7 @@ class TrialHistory:
     diverged_step: int | None = None
     error: str | None = None
     predicted_gradient_decay: float | None = None
+    decisions: Decisions | None = None
     never_zero: bool = True
     seconds: float = 0.0
     recording_seconds: float = 0.0

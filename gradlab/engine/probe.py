@@ -47,7 +47,9 @@ class UnitProbe:
         sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
         self._sparse = torch.stack(sparse).any(0)
 
-    def measure(self, stack: Snapshot, sizes: Tensor, wanted: Tensor, doubtful: Tensor) -> Statistics:
+    def measure(
+        self, stack: Snapshot, sizes: Tensor, wanted: Tensor, doubtful: Tensor, spread: bool = False
+    ) -> Statistics:
         """The statistics of every hidden layer on the probe, the networks in eval mode, [layer, trial].
 
         Args:
@@ -55,8 +57,9 @@ class UnitProbe:
             sizes: the norms of each layer's weights and biases, [2, layer, trial].
             wanted: those whose statistics matter, flags [trial].
             doubtful: those that float32 doesn't tell well, likewise.
+            spread: whether quantiles of activations are among the statistics.
         """
-        seen = Seen(self._layout, self._x, torch.float32)
+        seen = Seen(self._layout, self._x, torch.float32, spread)
         for group in self._groups:
             moments = [moments.between(group.trials) for moments in stack.moments[: len(group.network.counts)]]
             look_at(group, moments, self._x, self._y, self._kind, seen)
@@ -64,7 +67,7 @@ class UnitProbe:
         unclear = unclear | self._cancels(found, sizes)
         again = torch.nonzero(wanted & (doubtful | unclear | self._sparse)).flatten().tolist()
         if again:
-            replace_trials(found, measure_units(stack.of(again), self._x, self._y), again)
+            replace_trials(found, measure_units(stack.of(again), self._x, self._y, spread), again)
         return found
 
     def _cancels(self, found: Statistics, sizes: Tensor) -> Tensor:
@@ -78,9 +81,9 @@ class UnitProbe:
         return ~(kept | ~self._layout.presence(z)[:-1]).all(0)
 
 
-def measure_units(stack: Snapshot, x: Tensor, y: Tensor) -> Statistics:
+def measure_units(stack: Snapshot, x: Tensor, y: Tensor, spread: bool = False) -> Statistics:
     """What `UnitProbe.measure` finds, in float64, with every zero of the gradient followed."""
-    seen = Seen(stack.layout, x, torch.float64)
+    seen = Seen(stack.layout, x, torch.float64, spread)
     together = _together(stack.layout, x)
     for start in range(0, len(stack.layout.depths), together):
         trials = slice(start, min(start + together, len(stack.layout.depths)))

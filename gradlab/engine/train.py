@@ -15,6 +15,7 @@ from gradlab.engine.activations import Activation
 from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.confidence import Confidence
 from gradlab.engine.draws import weight_print
+from gradlab.engine.ends import Ends, between_ends
 from gradlab.engine.evaluation import Evaluation
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
@@ -30,6 +31,8 @@ from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
 from gradlab.engine.probe import UnitProbe
+from gradlab.engine.quantiles import LEVELS
+from gradlab.engine.seen import Watch, seen_in_stack
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
 from gradlab.engine.tasks import Task, training_signal
@@ -51,6 +54,7 @@ def train(
     task: Task,
     activations: Mapping[str, Activation],
     progress: Callable[[float], None] = lambda fraction: None,
+    watch: Watch | None = None,
 ) -> list[TrialHistory]:
     """Train all trials of a stack, each as if it were alone, and record them.
 
@@ -58,8 +62,9 @@ def train(
         task: with its tensors on the device to train on.
         activations: label -> activation, for every trial's.
         progress: called now and then with the share of the steps that is done.
+        watch: sees each record.
     """
-    return _Training(stack, task, activations).run(progress)
+    return _Training(stack, task, activations, watch).run(progress)
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,10 @@ class _Minibatch:
 class _Training:
     """The state of a stack in training."""
 
-    def __init__(self, stack: Stack, task: Task, activations: Mapping[str, Activation]) -> None:
-        self.trials, self.task = stack.trials, task
+    def __init__(
+        self, stack: Stack, task: Task, activations: Mapping[str, Activation], watch: Watch | None = None
+    ) -> None:
+        self.trials, self.task, self.watch = stack.trials, task, watch
         settings = self.trials[0]
         self.layout = Layout(stack_shape(stack, task), tuple(trial.model.depth for trial in self.trials))
         own = tuple(activations[trial.model.activation.label] for trial in self.trials)
@@ -103,18 +110,21 @@ class _Training:
         self.diverged: dict[int, int] = {}
         self.finals: dict[int, dict[str, float]] = {}
         self.records: list[Record] = []
+        self.ends = Ends(task, self.evaluation, self.steps)
         self.recording_seconds = 0.0
 
     def run(self, progress: Callable[[float], None]) -> list[TrialHistory]:
         started = time.process_time()
         seeds = [trial.seed for trial in self.trials]
         batches = minibatches(seeds, len(self.task.x_train), self.trials[0].train.batch_size)
+        self.ends.decide(self.moments, trained=False)
         for step, indices in zip(range(self.steps), batches, strict=False):
             self._step(step, indices.to(self.device))
             progress((step + 1) / self.steps)
             if len(self.diverged) == len(self.trials):
                 break
         self._finish(self._running())
+        self.ends.decide(self.moments, trained=True)
         seconds = time.process_time() - started
         return self._histories(seconds / len(self.trials))
 
@@ -172,7 +182,10 @@ class _Training:
         wanted = torch.zeros(len(self.trials), dtype=torch.bool, device=self.device)
         wanted[list(recorded)] = True
         of_gradients, grad_norm, unsure = self._gradients(wanted, sizes, stack, batch, confidence)
-        of_units = self.probe.measure(stack, sizes, wanted, unsure)
+        at_end = self.ends.is_end(step) or bool(newly)
+        of_units = self.probe.measure(stack, sizes, wanted, unsure, at_end)
+        if at_end:
+            self.ends.take_spread(step, of_units)
         self.before.copy_(self.flat)
         self.optimizer.step()
         of_weights = measure_weights(self.layout, sizes[0], self.before, self.flat)
@@ -184,6 +197,8 @@ class _Training:
             "grad_norm": grad_norm,
         }
         self.records.append(Record(step, torch.tensor(recorded), step_values, of_gradients | of_units | of_weights))
+        if self.watch is not None:
+            self.watch(seen_in_stack(self.trials, recorded, step, batch.losses, of_gradients | of_units))
         self.recording_seconds += time.process_time() - started
 
     def _gradients(
@@ -235,21 +250,26 @@ class _Training:
             rows = [row for row, present in enumerate(recorded) if index in present]
             columns = [*range(trial.model.depth), len(self.layout.blocks) - 1]
             own = layer_table[rows][:, :, columns, index]
+            steps = tuple(self.records[row].step for row in rows)
+            layer_values = {name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)}
+            is_output = np.arange(len(columns)) == len(columns) - 1
             histories.append(
                 TrialHistory(
                     trial_id=trial.trial_id,
                     layers=self._layer_infos(trial.model.depth),
-                    steps=tuple(self.records[row].step for row in rows),
+                    steps=steps,
                     step_values={name: step_table[rows, n, index] for n, name in enumerate(step_names)},
-                    layer_values={name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)},
-                    meaningless={name: np.arange(len(columns)) == len(columns) - 1 for name in HIDDEN_STATISTICS},
+                    layer_values=layer_values | self.ends.spread(index, steps, columns),
+                    meaningless=dict.fromkeys(HIDDEN_STATISTICS, is_output)
+                    | dict.fromkeys(LEVELS, is_output | between_ends(len(rows))),
                     weight_prints=np.array([self.weight_prints[column][index] for column in columns]),
                     finals=self.finals[index],
                     parameters={"float32": self.layout.parameters(index)},
                     diverged_step=self.diverged.get(index),
                     never_zero=self.network.activations[index].zero_derivative is None,
+                    decisions=self.ends.decisions(index, index in self.diverged),
                     seconds=seconds,
-                    recording_seconds=self.recording_seconds / len(self.trials),
+                    recording_seconds=(self.recording_seconds + self.ends.seconds) / len(self.trials),
                 )
             )
         return histories

@@ -16,6 +16,7 @@ from gradlab.engine.measure import Statistics, norm_into
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import Normalised, RunningMoments
 from gradlab.engine.passes import Passes
+from gradlab.engine.quantiles import LEVELS, examples_for, quantiles
 from gradlab.engine.reach import reached_units
 from gradlab.engine.regions import Region
 
@@ -60,15 +61,17 @@ class Seen:
         norms: of pre-activations and activations, likewise; of the output layer, the last, of outputs alone.
         alive, reached: whether phi' was not 0, whether a gradient surely came by, on any example; [layer, trial, unit].
         unclear: trials of which float32 doesn't tell where a gradient comes by, [trial].
+        spread: quantiles of activations, [level, layer, trial], float64; None where they aren't asked for.
     """
 
-    def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype) -> None:
+    def __init__(self, layout: Layout, x: Tensor, precision: torch.dtype, spread: bool = False) -> None:
         self.layout, self.examples, self.precision = layout, len(x), precision
         layers, trials = len(layout.blocks), len(layout.depths)
         self.sums, self.norms = torch.zeros(2, 2, layers, trials, dtype=torch.float64, device=x.device)
         flags = torch.zeros(2, layers - 1, trials, layout.shape.width, dtype=torch.bool, device=x.device)
         self.alive, self.reached = flags
         self.unclear = torch.zeros(trials, dtype=torch.bool, device=x.device)
+        self.spread = self.sums.new_zeros(len(LEVELS), layers, trials) if spread else None
 
     def statistics(self) -> tuple[Statistics, Tensor]:
         """The statistics, [layer, trial], and of which trials float32 can't tell them, [trial]."""
@@ -85,6 +88,8 @@ class Seen:
             "dead_units": _per_layer(~self.alive),
             "zero_gradient_units": _per_layer(~self.reached),
         }
+        if self.spread is not None:
+            values |= dict(zip(LEVELS, self.spread, strict=True))
         for name, table in values.items():
             table.masked_fill_(~presence, math.nan)
             if name != "preactivation_rms":
@@ -114,8 +119,8 @@ def _per_layer(flags: Tensor) -> Tensor:
 def look_at(group: Group, moments: Sequence[RunningMoments], x: Tensor, y: Tensor, kind: str, seen: Seen) -> None:
     """Add what a group of trials shows on the probe."""
     rows = rows_at_once(seen.layout)
-    for part, target in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
-        look = _Look(group, len(part), seen)
+    for place, (part, target) in enumerate(zip(torch.split(x, rows), torch.split(y, rows), strict=True)):
+        look = _Look(group, len(part), seen, first=place == 0)
         count = len(group.network.activations)
         output = group.passes.forward(part.expand(count, *part.shape), moments, look)
         look.finish(output, target, kind)
@@ -124,8 +129,9 @@ def look_at(group: Group, moments: Sequence[RunningMoments], x: Tensor, y: Tenso
 class _Look:
     """One pass of a group over a chunk of the probe."""
 
-    def __init__(self, group: Group, examples: int, seen: Seen) -> None:
+    def __init__(self, group: Group, examples: int, seen: Seen, first: bool) -> None:
         self._group, self._seen = group, seen
+        self._spread = seen.spread if first else None
         self._follows = seen.precision == torch.float64
         layers, trials = len(group.network.counts), len(group.network.activations)
         like = seen.sums.new_empty(0, dtype=seen.precision)
@@ -171,9 +177,13 @@ class _Look:
         self._active.append(active)
 
     def activation(self, layer: int, h: Tensor) -> None:
-        """Note its size and mean."""
+        """Note its size, its mean and, if asked for, its quantiles."""
         torch.sum(h.flatten(1), 1, out=self._totals[0, layer, : len(h)])
         norm_into(self._norms[1, layer, : len(h)], h)
+        if self._spread is not None:
+            shape, start = self._seen.layout.shape, self._group.trials.start
+            rows = examples_for(shape.positions * shape.width) * shape.positions
+            self._spread[:, layer, start : start + len(h)] = quantiles(h[:, :rows].flatten(1))
 
     def finish(self, output: Tensor, target: Tensor, kind: str) -> None:
         """Add all to what has been seen, after the pass."""

@@ -17,6 +17,7 @@ from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.stack_training import train_custom_stack
 from gradlab.engine.prediction import Predictor
+from gradlab.engine.seen import Watch
 from gradlab.engine.stacks import Part, Stack
 from gradlab.engine.tasks import SEQUENCE_FAMILIES, Task, make_task, reading
 from gradlab.engine.train import train
@@ -134,19 +135,21 @@ class Workshop:
         left = self.room - records_of(part.stacks)
         return [piece for stack in part.stacks for piece in in_pieces(stack, self.task(stack.trials[0]), left)]
 
-    def run(self, part: Part, progress: Callable[[float], None] = lambda fraction: None) -> list[TrialHistory]:
-        """Train all trials of a part; `progress` is told the share of its trials that is done."""
+    def run(
+        self, part: Part, progress: Callable[[float], None] = lambda fraction: None, watch: Watch | None = None
+    ) -> list[TrialHistory]:
+        """Train all trials of a part; `progress` is told the share of its trials that is done, `watch` each record."""
         with contained():
             histories: list[TrialHistory] = []
             for stack in self._fitting(part):
                 own, done = len(stack.trials) / len(part.trials), len(histories) / len(part.trials)
-                histories += self._run_stack(stack, lambda f, own=own, done=done: progress(done + own * f))  # type: ignore[misc]
+                histories += self._run_stack(stack, lambda f, own=own, done=done: progress(done + own * f), watch)  # type: ignore[misc]
             return [
                 replace(history, predicted_gradient_decay=self._predicted_decay(trial))
                 for history, trial in zip(histories, part.trials, strict=True)
             ]
 
-    def _run_stack(self, stack: Stack, progress: Callable[[float], None]) -> list[TrialHistory]:
+    def _run_stack(self, stack: Stack, progress: Callable[[float], None], watch: Watch | None) -> list[TrialHistory]:
         """A stack's histories; where it fails, halves are tried until the trial at fault is alone.
 
         A trial's numbers don't depend on its stack, so the others are what they would have been.
@@ -156,15 +159,15 @@ class Workshop:
         """
         trial = stack.trials[0]
         if not trial.model.is_stacked:
-            return train_custom_stack(stack.trials, self.task(trial), self.directory, progress)
+            return train_custom_stack(stack.trials, self.task(trial), self.directory, progress, watch)
         try:
-            return train(stack, self.task(trial), self.activations, progress)
+            return train(stack, self.task(trial), self.activations, progress, watch)
         except RAISED as error:
             if len(stack.trials) == 1:
                 return [failed(trial, error)]
         half = len(stack.trials) // 2
         halves = (Stack(stack.trials[:half]), Stack(stack.trials[half:]))
-        return [history for part in halves for history in self._run_stack(part, progress)]
+        return [history for part in halves for history in self._run_stack(part, progress, watch)]
 
     def _check_images(self, trials: Sequence[Trial]) -> None:
         for trial in trials:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradlab.analysis.telling import is_unread
+from gradlab.analysis.wording import NOTHING, network_line, setting, settings_line
 from gradlab.report.layout import Column
-from gradlab.report.numbers import NOTHING, broken_setting, setting
+from gradlab.report.numbers import broken_setting
+
+__all__ = ["change_columns", "key_columns", "name_column", "network_line", "settings_line", "wrapped"]
 
 _NARROW, _SETTING, _CHANGE = 16, 20, 24
 """Characters of a line of a long name, setting or change of a setting where there is little room."""
@@ -18,16 +20,6 @@ _JOIN = " + "
 
 _PLAIN_NAME = r"[^\W\d_]+_?{layer}|output"
 """A layer's name that says no more than its number."""
-
-
-def settings_line(settings: Mapping[str, Any]) -> str:
-    """Settings in one line."""
-    return " ".join(f"{key}={setting(value)}" for key, value in settings.items())
-
-
-def network_line(keys: Sequence[str], settings: Mapping[str, Any]) -> str:
-    """A network by some of its settings, without those that it doesn't read."""
-    return settings_line({key: settings[key] for key in keys if key in settings and not is_unread(settings, key)})
 
 
 def key_columns(keys: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[Column]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from gradlab.config.sweep import Trial
 from gradlab.report.numbers import count_of
+from gradlab.sighting import Sighting
 
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
@@ -34,6 +36,8 @@ def time_left(share: float, elapsed: float) -> str:
 class ProgressDisplay:
     """Listens to a run and shows it; a context manager."""
 
+    sighted: Callable[[Sighting], None] | None = None
+
     def __init__(self, console: Console, quiet: bool) -> None:
         self._console, self._quiet = console, quiet
         self._bar: Progress | None = None
@@ -50,17 +54,22 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, trials: int, finished: int, parts: int) -> None:
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None:
         """Say what there is to do."""
-        self._trials, self._stored = trials, finished
+        self._trials, self._stored = len(trials), len(finished)
         self._started = self._spoken = time.monotonic()
         if self._quiet:
             return
         if finished:
-            left = trials - finished
-            kept = f"{count_of(finished, 'trial')} finished before and kept"
+            left = self._trials - self._stored
+            kept = f"{count_of(self._stored, 'trial')} finished before and kept"
             self._console.print(f"{kept}, {left} to train" if left else f"{kept}; --fresh starts over", highlight=False)
-        if parts and self._console.is_terminal:
+        if parts:
+            self._open(trials, finished)
+
+    def _open(self, trials: Sequence[Trial], finished: Collection[str]) -> None:
+        """There is something to do: show that."""
+        if self._console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -71,8 +80,8 @@ class ProgressDisplay:
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task(self._description(), total=1.0, left="")
-        elif parts:
-            self._console.print(f"training {count_of(trials - finished, 'trial')}", highlight=False)
+        else:
+            self._console.print(f"training {count_of(self._trials - self._stored, 'trial')}", highlight=False)
 
     def progress(self, share: float) -> None:
         """Move the bar, or say a line when it is time for one."""
@@ -87,10 +96,10 @@ class ProgressDisplay:
         told = ", ".join(filter(None, [f"{share:.0%} done", self._description(), left]))
         self._console.print(told, highlight=False)
 
-    def stored(self, statuses: Sequence[str]) -> None:
+    def stored(self, statuses: Mapping[str, str]) -> None:
         """Count what has been written."""
         self._stored += len(statuses)
-        self._troubled += sum(status != "completed" for status in statuses)
+        self._troubled += sum(status != "completed" for status in statuses.values())
 
     def _description(self) -> str:
         troubled = f", {self._troubled} diverged or failed" if self._troubled else ""

@@ -13,7 +13,7 @@ BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.:-=+*#"
 """For a terminal without Unicode."""
 
-ZERO, UNKNOWN = "x", " "
+ZERO, NO_NUMBER, UNKNOWN = "x", "?", " "
 
 WIDEST = 24
 """Characters of a strip at most; deeper networks are resampled."""
@@ -61,7 +61,7 @@ def strip(values: Sequence[float | None], scale: Scale, width: int = WIDEST, asc
     """Bars from layer 1 on the left to the last on the right; `x` where the gradient is exactly 0.
 
     Args:
-        values: log10 magnitude of each layer; -inf is 0, None is unknown.
+        values: log10 magnitude of each layer; -inf is 0, NaN no number, None is unknown.
         scale: of the whole table.
         width: characters at most; more layers are averaged in equal pieces.
         ascii_only: without Unicode.
@@ -69,8 +69,10 @@ def strip(values: Sequence[float | None], scale: Scale, width: int = WIDEST, asc
     bars = ASCII_BARS if ascii_only else BARS
     text = Text(no_wrap=True)
     for value in resample(values, width):
-        if value is None or math.isnan(value):
+        if value is None:
             text.append(UNKNOWN)
+        elif math.isnan(value):
+            text.append(NO_NUMBER, style="bold red")
         elif value == -math.inf:
             text.append(ZERO, style="bold")
         else:

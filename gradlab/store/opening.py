@@ -34,6 +34,7 @@ _KEYS = {
     "trials": {"trial_id", "seed", "status"},
     "steps": {"trial_id", "step"},
     "layers": {"trial_id", "step", "layer"},
+    "regions": {"trial_id", "step", "kind", "x", "y", "class"},
 }
 """Columns without which a file is no table of ours."""
 

@@ -1,4 +1,4 @@
-"""One record of every trial: the rows of the steps or layers table at the first step, the last one or any other."""
+"""Records of every trial: the rows of the steps or layers table at the first step, the last one or any others."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from gradlab.store.tables import LAYER, NORM, TIME
 
 When = Literal["first", "last"] | int
 """Step 0, each trial's last record, or a step."""
+
+Steps = tuple[int, ...] | Literal["every"]
+"""Several records of each trial, or all that it has."""
 
 Rows = Literal["profile", "profile and layers", "all"]
 """Which rows of a trial's layers: those along which its gradient is followed, these and its layers, or all of them.
@@ -61,13 +64,22 @@ class Records:
     skipped: tuple[Skipped, ...] = ()
     nan: Mapping[str, Flags] = field(default_factory=dict)
 
+    def at(self, step: int) -> Records:
+        """The rows of one step."""
+        rows = np.flatnonzero(self.step == step)
+        columns, nan = ({name: column[rows] for name, column in of.items()} for of in (self.columns, self.nan))
+        trial, is_time, is_norm = self.trial[rows], self.is_time[rows], self.is_norm[rows]
+        return Records(trial, self.step[rows], columns, is_time, is_norm, self.skipped, nan)
+
     def is_nan(self, name: str) -> Flags:
         """`[row]`, where the file says that this column is not a number: it was measured, and came out as NaN."""
         return self.nan.get(name, np.zeros(len(self.trial), np.bool_))
 
 
-def read_records(trials: Trials, table: str, columns: Sequence[str], when: When, which: Rows = "profile") -> Records:
-    """One record of each trial.
+def read_records(
+    trials: Trials, table: str, columns: Sequence[str], when: When | Steps, which: Rows = "profile"
+) -> Records:
+    """One record of each trial, or several.
 
     Only these columns are read, only of parts that hold a chosen trial, and only the row groups that the least and
     greatest step in the file's footer don't rule out. At any moment a few parts are in memory, beside the result.
@@ -76,7 +88,7 @@ def read_records(trials: Trials, table: str, columns: Sequence[str], when: When,
         trials: the trials to read, as `read_trials` gave them or fewer.
         table: `steps` or `layers`.
         columns: columns of the table.
-        when: which record.
+        when: which record, or which of them.
         which: which of its rows, in the layers table.
     """
     holders = np.flatnonzero(np.bincount(trials.part, minlength=len(trials.parts)))
@@ -124,7 +136,7 @@ class _Wanted:
     numbers: Mapping[str, int]
 
 
-def _read_part(files: Sequence[Path], wanted: _Wanted, when: When) -> tuple[_Piece, list[Skipped]]:
+def _read_part(files: Sequence[Path], wanted: _Wanted, when: When | Steps) -> tuple[_Piece, list[Skipped]]:
     footers = [from_part(path, wanted.table, lambda file: file.metadata) for path in files]
     skipped = [footer for footer in footers if isinstance(footer, Skipped)]
     sources = [
@@ -136,19 +148,28 @@ def _read_part(files: Sequence[Path], wanted: _Wanted, when: When) -> tuple[_Pie
         if not all(in_range(*ends) for ends in source.step_ranges if ends != _ANY):
             return _joined([], wanted.columns), [*skipped, Skipped(source.path, OUT_OF_RANGE.format("step"))]
     pieces = []
-    for piece in _last(sources) if when == "last" else _at(sources, 0 if when == "first" else when):
+    for piece in _last(sources) if when == "last" else _at(sources, _steps(when)):
         if isinstance(piece, Skipped):
             return _joined([], wanted.columns), [*skipped, piece]
         pieces.append(piece)
     return _joined(pieces, wanted.columns), skipped
 
 
-def _at(sources: Sequence[_Source], step: int) -> Iterator[_Piece | Skipped]:
+def _steps(when: When | Steps) -> Codes | None:
+    """The steps that are asked for, in their order; None for all."""
+    if when == "every":
+        return None
+    return np.unique(np.array(0 if when == "first" else when, np.int64))
+
+
+def _at(sources: Sequence[_Source], steps: Codes | None) -> Iterator[_Piece | Skipped]:
     for source in sources:
         for group, (low, high) in enumerate(source.step_ranges):
-            if low <= step <= high:
+            if steps is None:
+                yield source.read(group)
+            elif np.searchsorted(steps, low) < np.searchsorted(steps, high, "right"):
                 piece = source.read(group)
-                yield piece if isinstance(piece, Skipped) else piece.take(piece.step == step)
+                yield piece if isinstance(piece, Skipped) else piece.take(np.isin(piece.step, steps))
 
 
 def _last(sources: Sequence[_Source]) -> Iterator[_Piece | Skipped]:

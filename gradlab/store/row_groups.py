@@ -34,10 +34,10 @@ class PartFiles:
     content: Mapping[str, bytes]
 
     @classmethod
-    def of(cls, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> PartFiles:
-        """The files of these rows, by `gradlab.store.tables`."""
-        tables = {"trials": trials, "steps": steps, "layers": layers}
-        return cls(frozenset(trials["trial_id"].to_pylist()), {name: encoded(rows) for name, rows in tables.items()})
+    def of(cls, tables: Mapping[str, pa.Table]) -> PartFiles:
+        """The files of the rows of each table, by `gradlab.store.tables`."""
+        ids = frozenset(tables["trials"]["trial_id"].to_pylist())
+        return cls(ids, {name: encoded(rows) for name, rows in tables.items()})
 
 
 def write_table(target: Path, table: pa.Table) -> None:

@@ -35,7 +35,10 @@ _NUMBERED = re.compile(r"(?P<part>.+)-(?P<number>\d{4,})")
 _ABANDONED_AFTER = 600.0
 """Seconds after which a directory that was never renamed into place is a leftover; making one takes milliseconds."""
 
-_WRITE_ORDER = ("layers", "steps", "trials")
+_ALWAYS = ("layers", "steps", "trials")
+"""Tables of which every run has a folder."""
+
+_WRITE_ORDER = ("layers", "regions", "steps", "trials")
 """Trials last: a trial is finished once it stands in `trials/`, so everything else must stand before."""
 
 
@@ -146,10 +149,10 @@ class RunDirectory:
 
     def write_part(self, part_id: str, trials: pa.Table, steps: pa.Table, layers: pa.Table) -> None:
         """Add finished trials by their rows: see `place_part` and `PartFiles.of`."""
-        self.place_part(part_id, PartFiles.of(trials, steps, layers))
+        self.place_part(part_id, PartFiles.of({"trials": trials, "steps": steps, "layers": layers}))
 
     def place_part(self, part_id: str, files: PartFiles) -> None:
-        """Add finished trials: three part files, each of which appears whole or not at all.
+        """Add finished trials: a part file of each of their tables, which appears whole or not at all.
 
         A file that stands already, from a run that was stopped between two tables, is left as it is.
 
@@ -161,10 +164,12 @@ class RunDirectory:
             MachineError: the machine said no; parts written before are kept.
             UsageError: a part of this name holds other trials.
         """
-        for table in _WRITE_ORDER:
+        for table in (table for table in _WRITE_ORDER if table in files.content):
             target, content = self.path / table / f"{part_id}.parquet", files.content[table]
             standing = _trial_ids(target)
             if standing is None:
+                with machine_errors(target.parent):
+                    target.parent.mkdir(exist_ok=True)
                 write_whole(target, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
             elif not standing <= files.trial_ids or (table == "trials" and standing != files.trial_ids):
                 told = "holds other trials than its name says: it was edited, or belongs to another run"
@@ -213,7 +218,7 @@ class RunDirectory:
         """
         made = RunDirectory(self.path.with_name(f".{self.path.name}.new-{os.getpid()}-{threading.get_ident()}"))
         try:
-            for table in TABLES:
+            for table in _ALWAYS:
                 (made.path / table).mkdir(parents=True)
             write_whole(made.path / CONFIG_NAME, lambda stream: stream.write(config_yaml.encode()))
             made.write_info(info)
@@ -240,7 +245,7 @@ class RunDirectory:
             raise UsageError(f"{self.path} {reason}, or start over with --fresh")
 
     def _tidy(self, digest: str) -> None:
-        for table in TABLES:
+        for table in _ALWAYS:
             (self.path / table).mkdir(exist_ok=True)
         for folder in (self.path, *(self.path / table for table in TABLES)):
             for leftover in folder.glob(".*.tmp"):

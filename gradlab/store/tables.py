@@ -1,4 +1,4 @@
-"""The three tables of a run directory: every column, declared once."""
+"""The tables of a run directory: every column, declared once."""
 
 from __future__ import annotations
 
@@ -83,25 +83,49 @@ _LAYERS: _Columns = {
     "weight_norm": (_REAL, "norm of the weight before the update"),
     "update_ratio": (_REAL, "norm of the update over that of the weight"),
     "non_finite": (_INT, "entries of the gradient that are NaN or infinite"),
+    **{
+        f"activation_q{percent:02d}": (
+            _REAL,
+            f"{percent} % quantile of the activations, in the first and the last record",
+        )
+        for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)
+    },
 }
 """One row per trial, recorded step and layer; layer 1 is nearest the input, the output layer is the last.
 
 `kind` says what the row is about: `layer`, a module with weights; `norm`, a normalisation, `layer` being the number of
 the layer that it follows (0 if none); `time`, a time step of a recurrent module, `layer` being the step from 1. Files
-without this column hold layers alone.
+without this column hold layers alone. Quantiles of activations stand at a trial's first and last record alone.
+"""
+
+CELL, EXAMPLE = "cell", "example"
+"""What a row of the regions table can be about."""
+
+_REGIONS: _Columns = {
+    "trial_id": (_TEXT, "of the trial"),
+    "step": (_INT, "0 is the untrained network, `steps` the trained one"),
+    "kind": (_TEXT, "`cell` or `example`: what the row is about"),
+    "x": (_REAL, "first feature as the network sees it, in the cell's middle"),
+    "y": (_REAL, "second feature, likewise"),
+    "class": (_INT, "decided in the cell's middle; an example's own"),
+}
+"""What networks decide in the plane of two features; in parts with trials whose data have two, and classes.
+
+A row is a cell (`kind` is `cell`): the class decided in its middle, before training (step 0) and after it (step
+`steps`; not where it diverged); or one of the first training examples (`example`, step 0) with its own class.
 """
 
 LAYER, NORM, TIME = "layer", "norm", "time"
 """What `kind` can be."""
 
-_TABLES = {"trials": _TRIALS, "steps": _STEPS, "layers": _LAYERS}
+_TABLES = {"trials": _TRIALS, "steps": _STEPS, "layers": _LAYERS, "regions": _REGIONS}
 
 TABLES: dict[str, dict[str, pa.DataType]] = {
     table: {name: kind for name, (kind, _) in columns.items()} for table, columns in _TABLES.items()
 }
-"""Table -> column -> type."""
+"""Table -> column -> type. Every part has a file of the first three, a part with regions one of the fourth, too."""
 
-TRIALS, STEPS, LAYERS = TABLES["trials"], TABLES["steps"], TABLES["layers"]
+TRIALS, STEPS, LAYERS, REGIONS = (TABLES[table] for table in _TABLES)
 
 DESCRIPTIONS = {table: {name: told for name, (_, told) in columns.items()} for table, columns in _TABLES.items()}
 """Table -> column -> what it holds, in half a sentence."""

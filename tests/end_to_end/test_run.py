@@ -42,6 +42,7 @@ LAYERS = {
     "activation_rms": float, "dead_units": float, "zero_gradient_units": float, "saturated_fraction": float,
     "weight_norm": float, "update_ratio": float, "non_finite": int,
 }  # fmt: skip
+AT_THE_ENDS = [f"activation_q{percent}" for percent in ("01", "05", "10", "25", "50", "75", "90", "95", "99")]
 KINDS = {int: "int64", float: "float64", bool: "bool"}
 
 DEPTHS = {"relu": [1, 3], "sigmoid": [1, 3], "leaky_relu(negative_slope=0.2)": [1, 3]}
@@ -64,7 +65,7 @@ def test_the_directory_and_its_files(finished: Finished) -> None:
     assert name == "every.column-1"
     assert re.fullmatch("[0-9a-f]{8}", digest)
     seen = {path.name for path in finished.path.iterdir() if not path.name.startswith(".")}
-    assert seen == {"config.yaml", "run.json", "trials", "steps", "layers"}
+    assert seen == {"config.yaml", "run.json", "trials", "steps", "layers", "regions"}
     files = [path for table in ("trials", "steps", "layers") for path in (finished.path / table).iterdir()]
     assert {path.suffix for path in files} == {".parquet"}
     resolved = yaml.safe_load((finished.path / "config.yaml").read_text())
@@ -95,7 +96,7 @@ def test_the_facts_in_run_json(finished: Finished) -> None:
 def test_columns_and_types(finished: Finished) -> None:
     assert_columns(read(finished.path, "trials"), TRIALS)
     assert list(read(finished.path, "steps")) == list(STEPS)
-    assert list(read(finished.path, "layers")) == list(LAYERS)
+    assert list(read(finished.path, "layers")) == [*LAYERS, *AT_THE_ENDS]
     assert_columns(read(finished.path, "steps"), STEPS)
     assert_columns(read(finished.path, "layers"), LAYERS)
 
@@ -190,6 +191,10 @@ def test_nulls_stand_where_a_column_has_no_meaning(finished: Finished) -> None:
     for name in LAYERS:
         assert layers.loc[output, name].isna().all() if name in HIDDEN_ONLY else layers[name].notna().all(), name
         assert layers.loc[~output, name].notna().all(), name
+    spread = layers[AT_THE_ENDS].notna()
+    at_an_end = layers["step"].isin([RECORDED[0], RECORDED[-1]])
+    assert (spread.all(axis=1) == (at_an_end & ~output)).all()
+    assert (spread.any(axis=1) == spread.all(axis=1)).all()
     assert read(finished.path, "steps").notna().all(axis=None)
 
 
@@ -236,8 +241,8 @@ def test_tables_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
         """
         data: {name: moons, n_samples: 100}
         model: {depth: 3}
-        train: {steps: 60, batch_size: 20}
-        record: {every: 3}
+        train: {steps: 600, batch_size: 20}
+        record: {every: 30}
         seeds: 2
         sweep: {grid: {model.width: [4, 5, 6, 7, 8, 9, 10, 11, 12, 13]}}
         """,

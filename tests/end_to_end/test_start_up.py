@@ -37,6 +37,7 @@ TRAINING = ("sklearn", "scipy", "matplotlib")
         ("run {config} --dry-run --json", LIGHT),
         ("show {run}", TABLES),
         ("compare {run}", TABLES),
+        ("report {run} -o {new}", TABLES),
         ("run {config} --set train.steps=1 --set name=short --out {new}", TRAINING),
     ],
 )

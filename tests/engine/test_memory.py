@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from gradlab import execution
 from gradlab.config.load import load
 from gradlab.config.schema import Experiment
-from gradlab.config.sweep import expand
+from gradlab.config.sweep import Trial, expand
 from gradlab.engine.footprint import PLANNED, PROCESS, in_pieces, recorded, records_of, share, working
 from gradlab.engine.memory import available, in_gib, require
 from gradlab.engine.stacks import Part, Stack, plan
@@ -187,6 +188,8 @@ def peak(settings: dict[str, Any], connection: Any) -> None:
     warm_shop, warm = prepared(settings | {"model": small, "seeds": 1, "train": {}, "record": {}})
     for part in warm:
         warm_shop.run(part)
+    # What earlier tests left on the heap, free but resident, would be used again without growth.
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = of_process("VmRSS")
     for part in parts:
@@ -239,11 +242,13 @@ sweep:
 
 
 class Quiet:
-    def begin(self, trials: int, finished: int, parts: int) -> None: ...
+    sighted = None
+
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None: ...
 
     def progress(self, share: float) -> None: ...
 
-    def stored(self, statuses: Sequence[str]) -> None: ...
+    def stored(self, statuses: Mapping[str, str]) -> None: ...
 
 
 def tables(folder: Path, text: str, workers: int = 1) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,12 @@ from tests.oracles.network import PlainData, PlainNetwork, build_network, loss, 
 
 SATURATED_BELOW = 0.01
 """Share of max |phi'| under which a pair of unit and example is saturated."""
+
+QUANTILES = {f"activation_q{percent:02d}": percent / 100 for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)}
+"""Column -> share of the activations below it, at a trial's first and last record."""
+
+MOST_IN_ORDER = 8192
+"""Activations of which quantiles are taken, at most: of the first whole examples of the probe."""
 
 Row = dict[str, Any]
 
@@ -94,12 +101,14 @@ def train_plain(network: PlainNetwork, trial: Trial, data: PlainData) -> PlainHi
         if recorded:
             # The probe first: the minibatch's forward pass in train mode moves the running statistics of batch norm.
             looked = probe_columns(at_start, trial, data)
+            at_an_end = step in (0, settings.steps - 1) or diverged_step is not None
+            spread = quantile_columns(at_start, trial, data, at_an_end)
             pulled, grad_norm = gradient_columns(at_start, x, y, data)
             for number, (weight, _) in enumerate(network.weights_and_biases):
                 place = {"trial_id": trial.trial_id, "step": step, "layer": number + 1}
                 truly = pulled[number].pop("weight_gradient").weight != 0
                 updated = update_columns(before[number], weight, truly, updated=diverged_step is None)
-                layers.append(place | updated | pulled[number] | looked[number])
+                layers.append(place | updated | pulled[number] | looked[number] | spread[number])
             place = {"trial_id": trial.trial_id, "step": step}
             steps.append(place | {"train_loss": train_loss.item()} | evaluation | {"grad_norm": grad_norm})
         if diverged_step is not None:
@@ -232,6 +241,19 @@ def probe_columns(network: PlainNetwork, trial: Trial, data: PlainData) -> list[
     output_row: Row = dict.fromkeys(rows[0])
     output_row["preactivation_rms"] = _root_mean_square(trace.output)
     return [*rows, output_row]
+
+
+def quantile_columns(network: PlainNetwork, trial: Trial, data: PlainData, at_an_end: bool) -> list[Row]:
+    """Quantiles of each hidden layer's activations on the probe, in eval mode; null in other records."""
+    network.eval()
+    with torch.no_grad():
+        hidden = network.trace(data.x_train[: trial.record.probe].double()).inputs[1 : network.depth + 1]
+    null = dict.fromkeys(QUANTILES)
+    if not at_an_end:
+        return [null] * (network.depth + 1)
+    few = [h[: max(1, MOST_IN_ORDER // h[0].numel())].numpy() for h in hidden]
+    rows = [{name: float(np.quantile(values, share)) for name, share in QUANTILES.items()} for values in few]
+    return [*rows, null]
 
 
 def _units_always(holds: Tensor) -> int:

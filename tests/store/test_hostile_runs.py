@@ -80,6 +80,7 @@ def answers(template: Template, sandbox: Path, damage: Damage) -> Iterator[tuple
         ("compare json", [run, "--json"]),
         ("compare layers", [run, "--layers", "--step", "last", "--format", "csv"]),
         ("compare side by side", [run, template.run, "--metric", "*", "--format", "markdown"]),
+        ("report", [run, "--output", sandbox / "report.html"]),
         ("show", [run]),
         ("show json", [run, "--json"]),
         ("export csv", [run, "--to", "csv", "--out", sandbox / "csv"]),
@@ -91,7 +92,7 @@ def answers(template: Template, sandbox: Path, damage: Damage) -> Iterator[tuple
     for name, arguments in commands:
         yield name, invoke(name.split()[0], *arguments)
     made = {name: content for name, content in _listing(sandbox.parent).items() if before.get(name) != content}
-    allowed = ("sandbox/out", "sandbox/csv", "sandbox/board", "sandbox/new.json")
+    allowed = ("sandbox/out", "sandbox/csv", "sandbox/board", "sandbox/new.json", "sandbox/report.html")
     assert [name for name in made if name != "sandbox" and not name.startswith(allowed)] == []
     assert before.keys() <= _listing(sandbox.parent).keys() | {
         name for name in before if name.startswith("sandbox/out")

@@ -23,6 +23,8 @@ import pandas as pd
 from gradlab.analysis.where.nodes import Node, columns_of
 from gradlab.analysis.where.syntax import read_condition
 from gradlab.analysis.where.values import satisfied
+from gradlab.errors import UsageError
+from gradlab.store.reading import Trials
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,17 @@ def parse_where(text: str) -> Where:
     """
     line, condition = read_condition(text)
     return Where(line, tuple(dict.fromkeys(column.name for column in columns_of(condition))), condition)
+
+
+def chosen_trials(trials: Trials, where: str | None) -> Trials:
+    """Those that satisfy a condition; all of them if there is none.
+
+    Raises:
+        UsageError: it can't be understood, or no trial satisfies it.
+    """
+    if where is None:
+        return trials
+    chosen = trials.where(parse_where(where).mask(trials.frame))
+    if not len(chosen.frame):
+        raise UsageError(f"--where {where}: none of {len(trials.frame)} trials satisfies it")
+    return chosen

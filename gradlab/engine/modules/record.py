@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gradlab.config.sweep import Trial
-from gradlab.engine.history import TrialHistory
+from gradlab.engine.decisions import cells_of, decided, decisions, has_plane
+from gradlab.engine.ends import between_ends
+from gradlab.engine.history import LAYER, TIME, TrialHistory, profile_places
 from gradlab.engine.measure import GRADIENT_STATISTICS, WEIGHT_STATISTICS
 from gradlab.engine.modules.layers import as_outputs, copied, watched
 from gradlab.engine.modules.statistics import (
@@ -25,10 +28,12 @@ from gradlab.engine.modules.statistics import (
     weight_prints,
     weight_statistics,
 )
+from gradlab.engine.quantiles import LEVELS
 from gradlab.engine.tasks import Task, example_losses, loss_signal, metric
 from gradlab.engine.units import UNIT_STATISTICS
+from gradlab.sighting import Sighting
 
-STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS)
+STATISTICS = (*GRADIENT_STATISTICS, *UNIT_STATISTICS, *WEIGHT_STATISTICS, *LEVELS)
 
 
 class ModuleRecord:
@@ -48,6 +53,9 @@ class ModuleRecord:
         self._rows: list[dict[str, dict[str, float]]] = []
         self._step_rows: list[dict[str, float]] = []
         self._finals: dict[str, float] = {}
+        self._cells = cells_of(task) if has_plane(task) else None
+        self._decided: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = {}
+        self._decide(copied(model), 0)
         twin = copied(model).eval()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), watched(twin) as uses:
             twin(task.x_train[:2].clone())
@@ -104,36 +112,77 @@ class ModuleRecord:
         eval_loss, eval_metric = self._evaluate(model, self.task.x_eval, self.task.y_eval)
         self._finals = {"final_train_loss": train_loss, "final_eval_loss": eval_loss, "final_eval_metric": eval_metric}
 
+        if self.diverged_step is None:
+            self._decide(model, self.trial.train.steps)
+
     def history(self, seconds: float) -> TrialHistory:
         """The trial's results; `seconds` is the processor time of its training."""
         keys = [row_key(info) for info in self._infos]
+        lacking = {name: np.array([name not in self._rows[0][key] for key in keys]) for name in STATISTICS}
         return TrialHistory(
             trial_id=self.trial.trial_id,
             layers=tuple(self._infos),
             steps=tuple(self._steps),
             step_values={name: np.array([row[name] for row in self._step_rows]) for name in self._step_rows[0]},
             layer_values={name: self._column(name, keys) for name in STATISTICS},
-            meaningless={name: np.array([name not in self._rows[0][key] for key in keys]) for name in STATISTICS},
+            meaningless=lacking | {level: lacking[level] | between_ends(len(self._rows)) for level in LEVELS},
             weight_prints=self._weight_prints,
             finals=self._finals,
             never_zero=self._never_zero,
+            decisions=None if self._cells is None else decisions(self.task, self._cells, self._decided),
             parameters=self._parameters,
             diverged_step=self.diverged_step,
             seconds=seconds,
             recording_seconds=self.recording_seconds,
         )
 
-    def _evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    def dead_fraction(self) -> float:
+        """The share of hidden units that are dead at the last record; NaN where that isn't known."""
+        rows = [(info, self._rows[-1][row_key(info)]) for info in self._infos if info.kind == LAYER]
+        dead = [(info.units, row["dead_units"]) for info, row in rows if info.units and "dead_units" in row]
+        return sum(count for _, count in dead) / sum(units for units, _ in dead) if dead else math.nan
+
+    def _decide(self, model: nn.Module, step: int) -> None:
+        """Note what the model decides all over the plane, if there is one."""
+        if self._cells is not None:
+            self._decided[step] = decided(self.task.kind, self._outputs(model, self._cells))
+
+    def _outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The outputs in eval mode, [example, output]; the model stays in its mode."""
         training = model.training
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             # A model that changes its input must not change the data.
-            output = as_outputs(model.eval()(x.clone()))[None]
+            output = as_outputs(model.eval()(x.clone()))
         model.train(training)
+        return output
+
+    def _evaluate(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+        output = self._outputs(model, x)[None]
         loss = example_losses(self.task.kind, output, y[None]).double().mean()
         return float(loss), float(metric(self.task.kind, output, y[None]))
 
     def _column(self, name: str, keys: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         return np.array([[row[key].get(name, math.nan) for key in keys] for row in self._rows], dtype=np.float64)
+
+
+def seen_in_modules(records: Sequence[ModuleRecord]) -> Sighting:
+    """The last record of trials of one structure that train together."""
+    trial = records[0].trial
+    infos = records[0]._infos
+    places = profile_places(infos)
+    keys = [row_key(infos[place]) for place in places]
+    return Sighting(
+        trial_ids=tuple(record.trial.trial_id for record in records),
+        step=records[0]._steps[-1],
+        steps=trial.train.steps,
+        lengths=(len(places),) * len(records),
+        log10_delta_rms=np.array(
+            [[record._rows[-1][key].get("log10_delta_rms", math.nan) for key in keys] for record in records]
+        ).reshape(len(records), len(places)),
+        dead_fraction=np.array([record.dead_fraction() for record in records]),
+        train_loss=np.array([record._step_rows[-1]["train_loss"] for record in records]),
+        along_time=bool(places) and infos[places[0]].kind == TIME,
+    )
 
 
 def _pulled(kind: str, divisor: int) -> Loss:

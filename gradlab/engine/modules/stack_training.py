@@ -16,11 +16,12 @@ from gradlab.engine.failure import failed
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model, factory_place, misfit
 from gradlab.engine.modules.layers import copied
-from gradlab.engine.modules.record import ModuleRecord
+from gradlab.engine.modules.record import ModuleRecord, seen_in_modules
 from gradlab.engine.modules.stack import ModuleStack
 from gradlab.engine.modules.stackable import NotStackableError, Stacking, bits_digest, examine
 from gradlab.engine.modules.training import train_module
 from gradlab.engine.optimizers import StackOptimizer, group_key
+from gradlab.engine.seen import Watch
 from gradlab.engine.stacks import STACK_BYTES, STACK_ELEMENTS
 from gradlab.engine.tasks import Task
 from gradlab.engine.user_code import RAISED
@@ -45,12 +46,20 @@ class Member:
 
 
 def train_custom_stack(
-    trials: Sequence[Trial], task: Task, directory: Path, progress: Progress = lambda fraction: None
+    trials: Sequence[Trial],
+    task: Task,
+    directory: Path,
+    progress: Progress = lambda fraction: None,
+    watch: Watch | None = None,
 ) -> list[TrialHistory]:
     """Train and record trials of custom models with equal settings; a failure is its trial's own.
 
     A trial's numbers don't depend on the others: whether it trains in a stack is told from its model alone, and in a
     stack it has the same bits in any company.
+
+    Args:
+        progress: called now and then with the share of the work that is done.
+        watch: sees each record.
 
     Raises:
         MachineError: a trial that doesn't fit into memory alone.
@@ -64,7 +73,7 @@ def train_custom_stack(
 
     def flush(key: tuple[object, ...]) -> None:
         group = waiting.pop(key)
-        histories = _train_together(group, task, directory, inform(len(group)))
+        histories = _train_together(group, task, directory, inform(len(group)), watch)
         made.update((one.trial_id, one) for one in histories)
 
     with torch.random.fork_rng(devices=[]):
@@ -77,7 +86,7 @@ def train_custom_stack(
             try:
                 stacking = examine(member.model, task.kind, *_first_batch(trial, task))
             except NotStackableError:
-                made[trial.trial_id] = _train_alone(member, task, inform(1))
+                made[trial.trial_id] = _train_alone(member, task, inform(1), watch)
                 continue
             key: tuple[object, ...] = (stacking.structure, stacking.trained, stacking.spares)
             waiting.setdefault(key, []).append((member, stacking))
@@ -104,17 +113,17 @@ def _capacity(stacking: Stacking, trials: int) -> int:
     return -(-trials // -(-trials // most))
 
 
-def _train_alone(member: Member, task: Task, progress: Progress) -> TrialHistory:
+def _train_alone(member: Member, task: Task, progress: Progress, watch: Watch | None) -> TrialHistory:
     """One by one, in a plain loop, from the random stream that the making of the model left."""
     torch.random.set_rng_state(member.random_state)
     try:
-        return train_module(member.trial, task, member.model, progress)
+        return train_module(member.trial, task, member.model, progress, watch)
     except RAISED as error:
         return failed(member.trial, error, member.made_at)
 
 
 def _train_together(
-    group: Sequence[tuple[Member, Stacking]], task: Task, directory: Path, progress: Progress
+    group: Sequence[tuple[Member, Stacking]], task: Task, directory: Path, progress: Progress, watch: Watch | None
 ) -> list[TrialHistory]:
     """The histories of a group that shares a stack, in order.
 
@@ -123,17 +132,18 @@ def _train_together(
     """
     histories: Sequence[TrialHistory | None]
     try:
-        histories = _StackTraining(group, task).run(progress)
+        histories = _StackTraining(group, task, watch).run(progress)
     except RAISED:
         if len(group) == 1:
-            return [_train_alone(_again(group[0], task, directory)[0], task, progress)]
+            return [_train_alone(_again(group[0], task, directory)[0], task, progress, watch)]
         histories = [None] * len(group)
     result: list[TrialHistory] = []
     for one, history in zip(group, histories, strict=True):
         if history is None and len(group) == 1:
-            history = _train_alone(one[0], task, progress)
+            history = _train_alone(one[0], task, progress, watch)
         elif history is None:
-            (history,) = _train_together([_again(one, task, directory)], task, directory, lambda fraction: None)
+            again = [_again(one, task, directory)]
+            (history,) = _train_together(again, task, directory, lambda fraction: None, watch)
         result.append(history)
     return result
 
@@ -146,8 +156,8 @@ def _again(one: tuple[Member, Stacking], task: Task, directory: Path) -> tuple[M
 class _StackTraining:
     """The state of a stack in training: its trials, and the spare copies of the last one behind them."""
 
-    def __init__(self, group: Sequence[tuple[Member, Stacking]], task: Task) -> None:
-        self.members, self.task = [member for member, _ in group], task
+    def __init__(self, group: Sequence[tuple[Member, Stacking]], task: Task, watch: Watch | None = None) -> None:
+        self.members, self.task, self.watch = [member for member, _ in group], task, watch
         self.bits = [stacking.bits for _, stacking in group]
         shared = group[0][1]
         everyone = [*self.members, *[self.members[-1]] * shared.spares]
@@ -210,6 +220,8 @@ class _StackTraining:
             after = self.stack.load_gradients(after, index)
             batch, loss = (x[index], y[index]), losses[index].item()
             self.records[index].add(step, earlier, after, batch, loss, member.random_state)
+        if self.watch is not None and recorded:
+            self.watch(seen_in_modules([self.records[index] for index in recorded]))
 
     def _restore_stream(self, member: Member) -> None:
         """What a model draws while it is measured doesn't depend on what others drew."""

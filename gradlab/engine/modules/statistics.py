@@ -23,6 +23,7 @@ from gradlab.engine.modules.layers import (
     watched,
     weights_of,
 )
+from gradlab.engine.quantiles import LEVELS, examples_for, quantiles
 from gradlab.engine.recurrence.along_time import TimeSeries, Unsupported, along_time
 
 Rows: TypeAlias = dict[str, dict[str, float]]
@@ -236,7 +237,11 @@ def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str
     zero = activation.zero_derivative
     row["dead_units"] = 0.0 if zero is None else float(zero(u).all(0).sum().item())
     row["saturated_fraction"] = 0.0 if activation.saturated is None else activation.saturated(u).double().mean().item()
-    return row | {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
+    first = use.activation_outputs[0]
+    few = first[: examples_for(first[0].numel())]
+    spread = quantiles(few.detach().reshape(1, -1)).flatten().tolist()
+    of_activations = {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
+    return row | of_activations | dict(zip(LEVELS, spread, strict=True))
 
 
 def log10(value: float) -> float:

@@ -14,8 +14,9 @@ from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model, misfit
 from gradlab.engine.modules.layers import as_outputs, copied
-from gradlab.engine.modules.record import ModuleRecord
+from gradlab.engine.modules.record import ModuleRecord, seen_in_modules
 from gradlab.engine.optimizers import module_optimizer
+from gradlab.engine.seen import Watch
 from gradlab.engine.tasks import Task, example_losses
 from gradlab.errors import SettingError
 
@@ -28,17 +29,26 @@ def train_custom(
         return train_module(trial, task, build_model(trial, task, directory), progress)
 
 
-def train_module(trial: Trial, task: Task, model: nn.Module, progress: Callable[[float], None]) -> TrialHistory:
+def train_module(
+    trial: Trial, task: Task, model: nn.Module, progress: Callable[[float], None], watch: Watch | None = None
+) -> TrialHistory:
     """Train and record one trial from a model as it was made, in train mode, in float32; draws from torch's stream."""
     started = time.process_time()
     record = ModuleRecord(trial, task, model.train())
-    _train(trial, task, model, record, progress)
+    _train(trial, task, model, record, progress, watch)
     if record.diverged_step is None:
         record.finish(model)
     return record.history(time.process_time() - started)
 
 
-def _train(trial: Trial, task: Task, model: nn.Module, record: ModuleRecord, progress: Callable[[float], None]) -> None:
+def _train(
+    trial: Trial,
+    task: Task,
+    model: nn.Module,
+    record: ModuleRecord,
+    progress: Callable[[float], None],
+    watch: Watch | None,
+) -> None:
     optimizer = module_optimizer(trial.train, [one for one in model.parameters() if one.requires_grad])
     batches = minibatches([trial.seed], len(task.x_train), trial.train.batch_size)
     for step, indices in zip(range(trial.train.steps), batches, strict=False):
@@ -61,6 +71,8 @@ def _train(trial: Trial, task: Task, model: nn.Module, record: ModuleRecord, pro
             before = _as_it_was(model, buffers)
         if before is not None:
             record.add(step, before, model, (x, y), loss.item(), random_state)
+            if watch is not None:
+                watch(seen_in_modules([record]))
         progress((step + 1) / trial.train.steps)
         if not finite:
             return

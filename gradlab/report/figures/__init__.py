@@ -1,0 +1,1 @@
+"""Figures on paper: PNG and SVG files, and the numbers behind them as CSV."""
