@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test soak lint format bench bench-jax bench-gate bench-compare bench-watch bench-cluster clean
+.PHONY: run test soak lint format docs bench bench-jax bench-gate bench-compare bench-watch bench-cluster clean
 
 run: $(INSTALLED)  ## train the quickstart sweep and show its summary
 	$(BIN)/gradlab run configs/quickstart.yaml
@@ -23,6 +23,10 @@ lint: $(INSTALLED)  ## style and types
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## the documentation as a site, build/site; whatever is wrong with it is an error
+	$(BIN)/python -m website
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(INSTALLED)  ## how fast gradlab trains: against a plain PyTorch loop, the processor's peak and, if it is there, JAX
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed

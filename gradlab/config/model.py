@@ -42,16 +42,16 @@ _DEPENDENT = {"sequence_length"}.union(*FAMILY_DEFAULTS.values())
 class Model(Section):
     """The network: `depth` hidden layers of `width` units, the output layer on top."""
 
-    family: Literal["mlp", "cnn", "rnn", "transformer", "custom"] = "mlp"
+    family: Literal["mlp", "cnn", "rnn", "transformer", "custom"] = Field("mlp", description="what kind of network")
     depth: int = Field(
-        10, ge=1, le=10_000, description="hidden layers (rnn: 1, transformer: 4 blocks); the output layer comes on top"
+        10, ge=1, le=10_000, description="hidden layers (blocks of a transformer); the output layer comes on top"
     )
     width: int = Field(
         64, ge=1, le=65_536, description="units of every hidden layer (channels for cnn, d_model for transformer)"
     )
     activation: Activation = Field(
         Choice("relu"),
-        description="a name, a mapping with parameters, or file.py:function (rnn: tanh)",
+        description="a name, a mapping with parameters, or file.py:function",
         json_schema_extra={"default": "relu"},
     )
     init: Init = Field(
@@ -60,13 +60,15 @@ class Model(Section):
         json_schema_extra={"default": "pytorch_default"},
     )
     norm: Literal["none", "layer", "batch", "pre", "post"] = Field(
-        "none", description="none, layer or batch; of a transformer pre (its default), post or none"
+        "none", description="normalisation: none, layer or batch; of a transformer pre, post or none"
     )
     residual: bool = Field(False, description="h_l = h_{l-1} + phi(norm(z_l)) from the second layer on")
-    cell: Literal["rnn", "lstm", "gru"] | None = Field(None, description="cell of family rnn (rnn)")
-    heads: int | None = Field(None, ge=1, le=65_536, description="attention heads of family transformer (4)")
+    cell: Literal["rnn", "lstm", "gru"] | None = Field(None, description="cell of family rnn")
+    heads: int | None = Field(
+        None, ge=1, le=65_536, description="attention heads of family transformer; they divide the width"
+    )
     sequence_length: int | None = Field(
-        None, ge=1, le=10**6, description="time steps of generated sequences (20), or into which an example is cut"
+        None, ge=1, le=10**6, description="time steps of generated sequences, or into how many an example is cut"
     )
     factory: str | None = Field(None, description="file.py:function that makes an nn.Module (family: custom)")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")

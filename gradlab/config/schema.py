@@ -50,6 +50,11 @@ SPLIT_OPTIONS: dict[str, Any] = {"eval_fraction": 0.2, "split_seed": 0}
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
+def _default(option: str) -> dict[str, Any]:
+    """What editors are told of an option whose default isn't that of every data set."""
+    return {"default": SPLIT_OPTIONS[option]}
+
+
 class Data(Section):
     """The data set. Options that a data set does not read are left out of the resolved config."""
 
@@ -65,21 +70,31 @@ class Data(Section):
         "delayed_recall",
         "npz",
         "custom",
-    ] = "digits"
+    ] = Field("digits", description="the data set")
     standardize: bool = Field(
         True, description="features to mean 0, variance 1, from the training split (false for generated sequences)"
     )
-    eval_fraction: float | None = Field(None, gt=0, lt=1, description="share of the examples held out (0.2)")
-    split_seed: int | None = Field(None, ge=0, le=2**32 - 1, description="seed of generation and split (0)")
-    n_samples: int | None = Field(None, ge=10, le=10**7)
-    n_features: int | None = Field(None, ge=1, le=10**5)
-    n_labels: int | None = Field(None, ge=1, le=10**4)
+    eval_fraction: float | None = Field(
+        None, gt=0, lt=1, description="share of the examples held out", json_schema_extra=_default("eval_fraction")
+    )
+    split_seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**32 - 1,
+        description="seed of generation and split, whatever the trial",
+        json_schema_extra=_default("split_seed"),
+    )
+    n_samples: int | None = Field(None, ge=10, le=10**7, description="examples to generate, both splits together")
+    n_features: int | None = Field(None, ge=1, le=10**5, description="features to generate")
+    n_labels: int | None = Field(None, ge=1, le=10**4, description="labels of each example")
     n_symbols: int | None = Field(None, ge=2, le=10**4, description="symbols of which one is to be recalled")
     noise: float | None = Field(None, ge=0, description="standard deviation of the noise on coordinates")
     turns: float | None = Field(None, gt=0, le=100, description="turns of each spiral arm")
     separation: float | None = Field(None, ge=0, description="distance between the two class means")
     path: str | None = Field(None, min_length=1, description="the .npz file, relative to the config")
-    task: Literal["multiclass", "binary", "multilabel", "regression"] | None = None
+    task: Literal["multiclass", "binary", "multilabel", "regression"] | None = Field(
+        None, description="what the arrays of an .npz are to be learnt as"
+    )
     factory: str | None = Field(None, description="file.py:function that makes the data")
     kwargs: dict[str, Any] | None = Field(None, description="keyword arguments of the factory")
 
@@ -124,11 +139,13 @@ def required_options(name: str) -> list[str]:
 class Train(Section):
     """How each trial is trained; the optimizers are torch.optim's, with its defaults."""
 
-    steps: Count = 500
-    batch_size: Count = 128
-    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = "sgd"
-    lr: float = Field(0.05, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
+    steps: Count = Field(500, description="updates")
+    batch_size: Count = Field(128, description="examples in each minibatch")
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "rmsprop"] = Field(
+        "sgd", description="torch.optim's, with its defaults; momentum is SGD with momentum"
+    )
+    lr: float = Field(0.05, ge=0, description="learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="as the optimizer of torch.optim takes it")
     momentum: float = Field(0.9, ge=0, description="used by optimizer: momentum")
 
     def unused_fields(self) -> list[str]:
@@ -176,16 +193,16 @@ class Check(Section):
     seeds: int | None = Field(
         None, ge=MIN_CHECK_SEEDS, le=10_000, description="seeds of a new baseline (the config's own, and 12 at least)"
     )
-    weight_grad_norm: Ratio = 1.25
-    delta_rms: Ratio = 1.25
-    activation_rms: Ratio = 1.25
-    update_ratio: Ratio = 1.25
-    weight_norm: Ratio = Field(1.25, description="judged at step 0")
-    final_train_loss: Ratio = 1.25
-    final_eval_loss: Ratio = 1.25
+    weight_grad_norm: Ratio = Field(1.25, description="a layer's weight gradient")
+    delta_rms: Ratio = Field(1.25, description="gradient of an example's loss by a layer's pre-activations")
+    activation_rms: Ratio = Field(1.25, description="outputs of a layer")
+    update_ratio: Ratio = Field(1.25, description="size of an update, relative to the weights")
+    weight_norm: Ratio = Field(1.25, description="initial weights of a layer: judged at step 0")
+    final_train_loss: Ratio = Field(1.25, description="of the whole network")
+    final_eval_loss: Ratio = Field(1.25, description="of the whole network")
     dead_units: Share = Field(0.05, description="share of the layer's units")
     zero_gradient_units: Share = Field(0.05, description="share of the layer's units")
-    saturated_fraction: Share = 0.05
+    saturated_fraction: Share = Field(0.05, description="share of the layer's (unit, probe example) pairs")
     non_finite: Share = Field(0.05, description="share of the entries of the layer's weight gradient")
 
 

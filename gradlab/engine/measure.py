@@ -1,4 +1,4 @@
-"""The statistics of gradients and weights, by the definitions of docs/reference.md.
+"""The statistics of gradients and weights, by the definitions of docs/statistics.md.
 
 Norms are collected layer by layer, as a backward pass comes by, and made into statistics of all layers at once.
 """

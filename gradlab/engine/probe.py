@@ -1,4 +1,4 @@
-"""The statistics of units on the probe, by the definitions of docs/reference.md.
+"""The statistics of units on the probe, by the definitions of docs/statistics.md.
 
 They are measured in float32, as training computes; and once more in float64 for trials of which float32 may be wrong.
 """

@@ -1,8 +1,9 @@
-"""The three tables of a run directory: every column, declared once."""
+"""The tables of a run directory: every column, declared once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -14,72 +15,81 @@ VERSION_KEY = b"gradlab.schema_version"
 
 _INT, _REAL, _TEXT, _FLAG = pa.int64(), pa.float64(), pa.string(), pa.bool_()
 
-TRIALS: dict[str, pa.DataType] = {
-    "trial_id": _TEXT,
-    "run": _TEXT,
-    "seed": _INT,
-    "data": _TEXT,
-    "family": _TEXT,
-    "depth": _INT,
-    "width": _INT,
-    "activation": _TEXT,
-    "init": _TEXT,
-    "norm": _TEXT,
-    "residual": _FLAG,
-    "optimizer": _TEXT,
-    "lr": _REAL,
-    "batch_size": _INT,
-    "steps": _INT,
-    "parameters": _INT,
-    "status": _TEXT,
-    "error": _TEXT,
-    "diverged_step": _INT,
-    "final_train_loss": _REAL,
-    "final_eval_loss": _REAL,
-    "final_eval_metric": _REAL,
-    "dead_fraction": _REAL,
-    "saturated_fraction": _REAL,
-    "gradient_ratio": _REAL,
-    "gradient_decay": _REAL,
-    "predicted_gradient_decay": _REAL,
-    "diagnosis": _TEXT,
+_Columns: TypeAlias = dict[str, tuple[pa.DataType, str]]
+"""Column -> its type, and what it holds in half a sentence."""
+
+_TRIALS: _Columns = {
+    "trial_id": (_TEXT, "joins the tables; a hash of the trial's own settings and seed"),
+    "run": (_TEXT, "name of the run directory"),
+    "seed": (_INT, "of weights and minibatches"),
+    "data": (_TEXT, "data set"),
+    "family": (_TEXT, "family of networks"),
+    "depth": (_INT, "hidden layers"),
+    "width": (_INT, "units of a hidden layer"),
+    "activation": (_TEXT, "with the parameters that are not at their default"),
+    "init": (_TEXT, "likewise"),
+    "norm": (_TEXT, "normalisation"),
+    "residual": (_FLAG, "whether there are residual connections"),
+    "optimizer": (_TEXT, "of torch.optim"),
+    "lr": (_REAL, "learning rate"),
+    "batch_size": (_INT, "examples in a minibatch"),
+    "steps": (_INT, "updates that were asked for"),
+    "parameters": (_INT, "trainable parameters"),
+    "status": (_TEXT, "`completed`, `diverged` or `failed`"),
+    "error": (_TEXT, "why it failed"),
+    "diverged_step": (_INT, "first step whose loss is not finite"),
+    "final_train_loss": (_REAL, "on the probe, after the last update"),
+    "final_eval_loss": (_REAL, "on the evaluation split, after the last update"),
+    "final_eval_metric": (_REAL, "accuracy, or R^2 of a regression, after the last update"),
+    "dead_fraction": (_REAL, "dead units as a share of all hidden units, at the last record"),
+    "saturated_fraction": (_REAL, "saturated pairs as a share of all, over the hidden layers, at the last record"),
+    "gradient_ratio": (_REAL, "`delta_rms` of the first hidden layer over that of the last, at step 0"),
+    "gradient_decay": (_REAL, "factor by which the gradient changes per layer on its way back, at step 0"),
+    "predicted_gradient_decay": (_REAL, "the same by mean-field theory"),
+    "diagnosis": (_TEXT, "what is wrong, in one word"),
 }
 """One row per trial. Other swept fields stand under their paths, after `steps`."""
 
-STEPS: dict[str, pa.DataType] = {
-    "trial_id": _TEXT,
-    "step": _INT,
-    "train_loss": _REAL,
-    "eval_loss": _REAL,
-    "eval_metric": _REAL,
-    "grad_norm": _REAL,
+_STEPS: _Columns = {
+    "trial_id": (_TEXT, "of the trial"),
+    "step": (_INT, "0 is the untrained network"),
+    "train_loss": (_REAL, "on the minibatch of this step's update"),
+    "eval_loss": (_REAL, "on the evaluation split"),
+    "eval_metric": (_REAL, "accuracy, or R^2 of a regression, on the evaluation split"),
+    "grad_norm": (_REAL, "norm of the gradient by all parameters"),
 }
 """One row per trial and recorded step."""
 
-LAYERS: dict[str, pa.DataType] = {
-    "trial_id": _TEXT,
-    "step": _INT,
-    "layer": _INT,
-    "name": _TEXT,
-    "kind": _TEXT,
-    "units": _INT,
-    "weight_count": _INT,
-    "weight_grad_norm": _REAL,
-    "log10_weight_grad_norm": _REAL,
-    "bias_grad_norm": _REAL,
-    "delta_rms": _REAL,
-    "log10_delta_rms": _REAL,
-    "float32_zero_fraction": _REAL,
-    "preactivation_rms": _REAL,
-    "activation_mean": _REAL,
-    "activation_rms": _REAL,
-    "dead_units": _INT,
-    "zero_gradient_units": _INT,
-    "saturated_fraction": _REAL,
-    "weight_norm": _REAL,
-    "update_ratio": _REAL,
-    "non_finite": _INT,
-    **{f"activation_q{percent:02d}": _REAL for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)},
+_LAYERS: _Columns = {
+    "trial_id": (_TEXT, "of the trial"),
+    "step": (_INT, "0 is the untrained network"),
+    "layer": (_INT, "1 is nearest the input, the output layer is the last"),
+    "name": (_TEXT, "of the layer, or of the module"),
+    "kind": (_TEXT, "`layer`, `norm` or `time`: what the row is about"),
+    "units": (_INT, "units of the layer"),
+    "weight_count": (_INT, "entries of its weight"),
+    "weight_grad_norm": (_REAL, "norm of the gradient by the layer's weight"),
+    "log10_weight_grad_norm": (_REAL, "its logarithm, which goes on where the norm itself leaves float64"),
+    "bias_grad_norm": (_REAL, "norm of the gradient by the layer's bias"),
+    "delta_rms": (_REAL, "root mean square over examples of the gradient by the pre-activations"),
+    "log10_delta_rms": (_REAL, "its logarithm, likewise"),
+    "float32_zero_fraction": (_REAL, "share of the gradient's entries that float32 loses"),
+    "preactivation_rms": (_REAL, "root mean square of the pre-activations"),
+    "activation_mean": (_REAL, "mean of the activations"),
+    "activation_rms": (_REAL, "root mean square of the activations"),
+    "dead_units": (_INT, "units whose derivative is 0 on every probe example"),
+    "zero_gradient_units": (_INT, "units that no gradient reaches on any probe example"),
+    "saturated_fraction": (_REAL, "share of (unit, probe example) pairs with hardly any derivative"),
+    "weight_norm": (_REAL, "norm of the weight before the update"),
+    "update_ratio": (_REAL, "norm of the update over that of the weight"),
+    "non_finite": (_INT, "entries of the gradient that are NaN or infinite"),
+    **{
+        f"activation_q{percent:02d}": (
+            _REAL,
+            f"{percent} % quantile of the activations, in the first and the last record",
+        )
+        for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)
+    },
 }
 """One row per trial, recorded step and layer; layer 1 is nearest the input, the output layer is the last.
 
@@ -91,13 +101,13 @@ without this column hold layers alone. Quantiles of activations stand at a trial
 CELL, EXAMPLE = "cell", "example"
 """What a row of the regions table can be about."""
 
-REGIONS: dict[str, pa.DataType] = {
-    "trial_id": _TEXT,
-    "step": _INT,
-    "kind": _TEXT,
-    "x": _REAL,
-    "y": _REAL,
-    "class": _INT,
+_REGIONS: _Columns = {
+    "trial_id": (_TEXT, "of the trial"),
+    "step": (_INT, "0 is the untrained network, `steps` the trained one"),
+    "kind": (_TEXT, "`cell` or `example`: what the row is about"),
+    "x": (_REAL, "first feature as the network sees it, in the cell's middle"),
+    "y": (_REAL, "second feature, likewise"),
+    "class": (_INT, "decided in the cell's middle; an example's own"),
 }
 """What networks decide in the plane of two features; in parts with trials whose data have two, and classes.
 
@@ -108,8 +118,17 @@ A row is a cell (`kind` is `cell`): the class decided in its middle, before trai
 LAYER, NORM, TIME = "layer", "norm", "time"
 """What `kind` can be."""
 
-TABLES = {"trials": TRIALS, "steps": STEPS, "layers": LAYERS, "regions": REGIONS}
-"""Table -> its columns. Every part has a file of the first three, a part with regions one of the fourth, too."""
+_TABLES = {"trials": _TRIALS, "steps": _STEPS, "layers": _LAYERS, "regions": _REGIONS}
+
+TABLES: dict[str, dict[str, pa.DataType]] = {
+    table: {name: kind for name, (kind, _) in columns.items()} for table, columns in _TABLES.items()
+}
+"""Table -> column -> type. Every part has a file of the first three, a part with regions one of the fourth, too."""
+
+TRIALS, STEPS, LAYERS, REGIONS = (TABLES[table] for table in _TABLES)
+
+DESCRIPTIONS = {table: {name: told for name, (_, told) in columns.items()} for table, columns in _TABLES.items()}
+"""Table -> column -> what it holds, in half a sentence."""
 
 
 def schema(table: str, extra: Mapping[str, pa.DataType] | None = None) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""What is measured of any `nn.Module`, by the definitions of docs/reference.md, on a copy in float64."""
+"""What is measured of any `nn.Module`, by the definitions of docs/statistics.md, on a copy in float64."""
 
 from __future__ import annotations
 
