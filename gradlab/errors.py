@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EXIT_REGRESSION = 1
+EXIT_REGRESSION = EXIT_NOT_REPRODUCED = 1
 EXIT_USAGE = 2
 EXIT_BASELINE = 3
 EXIT_TRIALS_FAILED = 4

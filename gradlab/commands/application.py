@@ -10,6 +10,7 @@ from gradlab import __version__
 from gradlab.commands.check import check
 from gradlab.commands.compare import compare
 from gradlab.commands.export import export
+from gradlab.commands.gallery import gallery
 from gradlab.commands.helping import activations, init, schema
 from gradlab.commands.report import report
 from gradlab.commands.show import show
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for command in (run, predict, compare, report, check, show, export, activations, init, schema):
+for command in (run, predict, compare, report, check, show, export, gallery, activations, init, schema):
     app.command()(command)
 
 

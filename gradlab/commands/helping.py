@@ -22,9 +22,11 @@ def activations(
 ) -> None:
     """Every activation with its derivative, as a table and a figure."""
     from gradlab.engine.catalogue import activation_curves, activation_rows
-    from gradlab.report.activations import draw_activations, print_activations
+    from gradlab.report.activations import print_activations
 
     if output is not None:
+        from gradlab.report.figures.activations import draw_activations
+
         draw_activations(output, *activation_curves())
     if json:
         print_json({"activations": activation_rows()})

@@ -69,7 +69,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         ConfigError: with every problem of the config, sorted by place.
     """
     source = str(path)
-    document = read_yaml(_read_text(path), lambda line, column: Place(0, line, column, f"{source}:{line}:{column}"))
+    document = read_yaml(read_text(path), lambda line, column: Place(0, line, column, f"{source}:{line}:{column}"))
     if not isinstance(document.root, dict):
         told = "the config is empty" if document.root is None else f"a config is a mapping ({described(document.root)})"
         if not document.problems:
@@ -95,7 +95,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     return LoadedConfig(experiment, expanded.trials, path.absolute().parent, tuple(notes), document)
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a YAML file of the user's.
+
+    Raises:
+        ConfigError: it can't be read, is too large or is no text.
+    """
+
     def fail(message: str, line: int = 1, column: int = 1) -> ConfigError:
         return ConfigError([Problem(f"{path}:{line}:{column}", message)])
 

@@ -1,16 +1,12 @@
-"""`gradlab activations`: every activation with its derivative, as a table and as a figure."""
+"""`gradlab activations`: every activation with its derivative, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
-from gradlab.errors import MachineError, UsageError
 from gradlab.report.layout import Column, print_columns, say
 from gradlab.report.numbers import number
 
@@ -28,8 +24,6 @@ FORMULAS = {
     "hardtanh": ("z clipped to [min, max]", "1 inside, 0 outside", "outside (min, max)"),
 }
 """Name -> phi, phi', where phi' is exactly 0 (on more than a point)."""
-
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def print_activations(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -49,38 +43,3 @@ def print_activations(console: Console, rows: Sequence[Mapping[str, Any]]) -> No
 
 def _parameters(parameters: Mapping[str, float]) -> str:
     return ", ".join(f"{key}={value:g}" for key, value in parameters.items())
-
-
-def draw_activations(path: Path, z: NDArray[np.float64], curves: Mapping[str, Curve]) -> None:
-    """Draw each activation with its derivative; the file's ending says the format.
-
-    Args:
-        z: where the curves are given, [point].
-        curves: name -> (phi(z), phi'(z)).
-
-    Raises:
-        UsageError: matplotlib knows no such format.
-        MachineError: the file cannot be written.
-    """
-    from matplotlib.figure import Figure
-
-    columns = 4
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(3 * columns, 2.4 * rows), layout="constrained")
-    for index, (name, (phi, slope)) in enumerate(curves.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        axes.axhline(0, color="0.8", linewidth=0.8)
-        axes.axvline(0, color="0.8", linewidth=0.8)
-        axes.plot(z, phi, color="#0072b2", label="phi")
-        axes.plot(z, slope, color="#d55e00", linestyle="--", label="phi'")
-        axes.set_title(f"{name}: |phi'| <= {np.abs(slope).max():.3g}", fontsize=10)
-        axes.set_ylim(-1.5, 2.5)
-        axes.tick_params(labelsize=8)
-    figure.axes[0].legend(fontsize=8, loc="upper left")
-    figure.suptitle("Activations (solid) and the derivatives that multiply the gradient (dashed)")
-    try:
-        figure.savefig(path, dpi=150)
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -22,22 +22,25 @@ Reals = npt.NDArray[np.float64]
 
 WAITING, AT_WORK, FINISHED = "waiting", "at work", "finished"
 
+DIVERGED, FAILED = LOST = "diverged", "failed"
+"""Statuses of trials that came to no good end."""
+
 
 @dataclass(frozen=True)
 class GroupSeen:
     """What is known of a group at a moment.
 
     Attributes:
-        trials: how many it has; `seen` of them have been seen, which all that follows is about.
+        trials: how many it has; `seen` of them have been seen. What follows is about these: about those of them that
+            have neither diverged nor failed, if there are any.
         step: the last one recorded of the trial that is the least far; None where none has been seen.
         profile: log10 of the geometric mean of delta_rms in each hidden layer, or time step, over trials in which it
-            is neither 0 nor not finite; -inf where it is 0 in all others, NaN where there is no number. Of trials that
-            have not diverged, if there are any.
+            is neither 0 nor not finite; -inf where it is 0 in all others, NaN where there is no number.
         decay: the factor per layer on the gradient's way back, by the profile; None below two places, or for 0/0.
         start: the same at step 0.
         dead: the mean share of dead hidden units; NaN where it isn't known.
-        loss: the mean training loss of trials in which it is finite; NaN where there are none.
-        lost: status of trials that came to no good end (`diverged`, `failed`) -> how many.
+        loss: the mean training loss; NaN where no trial has a finite one.
+        lost: `diverged` and `failed` -> how many trials, of all, if there are any.
         along_time: whether the profile is along time.
     """
 
@@ -116,6 +119,7 @@ class GroupsSeen:
             self._begun[place] = None
             if self._is_over(place):
                 self._finished[place] = None
+                self._forget(place)
 
     def state(self, place: int) -> str:
         """How far a group is."""
@@ -154,31 +158,39 @@ class GroupsSeen:
     def _look(self, place: int) -> GroupSeen:
         ids = [self._ids[index] for index in self.grouping.members[place].tolist()]
         seen = [self._seen[one] for one in ids if one in self._seen]
-        state = self.state(place)
-        lost = Counter(self._status.get(one) or self._diverging(one) for one in ids)
-        lost = Counter({status: lost[status] for status in ("diverged", "failed") if lost[status]})
+        lost = Counter(filter(None, map(self._fate, ids)))
         if not seen:
-            return GroupSeen(state, len(ids), lost=lost)
-        sound = [one for one in seen if math.isfinite(one.loss)]
+            return GroupSeen(self.state(place), len(ids), lost=lost)
+        sound = [self._seen[one] for one in ids if one in self._seen and not self._fate(one)]
         profile = mean_logs([one.profile for one in sound or seen])
-        dead = [one.dead for one in seen if math.isfinite(one.dead)]
+        dead = [one.dead for one in sound or seen if math.isfinite(one.dead)]
         return GroupSeen(
-            state,
+            self.state(place),
             len(ids),
             len(seen),
-            min(one.step for one in seen),
+            min(one.step for one in sound or seen),
             tuple(profile.tolist()),
             decay_of(profile),
             decay_of(mean_logs([self._starts[one] for one in ids if one in self._starts])),
             float(np.mean(dead)) if dead else math.nan,
             float(np.mean([one.loss for one in sound])) if sound else math.nan,
-            lost,
+            {status: lost[status] for status in LOST if lost[status]},
             seen[0].along_time,
         )
 
-    def _diverging(self, trial_id: str) -> str:
-        seen = self._seen.get(trial_id)
-        return "diverged" if seen is not None and not math.isfinite(seen.loss) else ""
+    def _fate(self, trial_id: str) -> str:
+        """`diverged` or `failed`, as far as that is known already; else empty."""
+        status, seen = self._status.get(trial_id, ""), self._seen.get(trial_id)
+        if status in LOST:
+            return status
+        return DIVERGED if seen is not None and not math.isfinite(seen.loss) else ""
+
+    def _forget(self, place: int) -> None:
+        """Keep of a group that is finished what is shown, and not the trials behind it: there may be many."""
+        self._known[place] = self._look(place)
+        for index in self.grouping.members[place].tolist():
+            self._seen.pop(self._ids[index], None)
+            self._starts.pop(self._ids[index], None)
 
 
 def mean_logs(profiles: Sequence[Reals]) -> Reals:

@@ -24,14 +24,12 @@ FRAME_SHARE = 0.02
 
 
 def can_watch(console: Console) -> bool:
-    """Whether a picture can move there: it is a terminal, and one that can go back to what it shows."""
-    return console.is_terminal and not console.is_dumb_terminal
+    """Whether a picture can move there: it is a terminal, whatever is told about colours, and can move its cursor."""
+    return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 class LiveDisplay(ProgressDisplay):
     """Listens to a run and draws its groups; a context manager, for consoles on which `can_watch` holds.
-
-    Frames are drawn as news comes in: no thread of its own holds a lock while worker processes are forked.
 
     Args:
         clock: seconds.

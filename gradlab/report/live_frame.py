@@ -20,7 +20,7 @@ _GAP = "  "
 _NAME_LEAST = 6
 """Characters of a factor's value at least; a longer one is cut where there is no room."""
 
-_STRIP_LEAST, _STRIP_MOST = 10, 48
+_STRIP_LEAST, _STRIP_GOOD, _STRIP_MOST = 10, 20, 48
 _BAR_LEAST = 8
 
 _LEGEND_FROM = 16
@@ -37,7 +37,10 @@ _ASCII_MARKS = {WAITING: (" ", ""), AT_WORK: (">", "bold cyan"), FINISHED: ("+",
 
 _STRIP, _START, _LOST = "gradient", "at step 0", "lost"
 
-_FIRST_TO_GO = ("trials", "loss", _START)
+_LUXURIES = ("trials",)
+"""Columns that are left out before the strip gets short."""
+
+_FIRST_TO_GO = (*_LUXURIES, "loss", _START)
 """Columns that are left out before a factor's values are cut."""
 
 _RANKS = (*_FIRST_TO_GO, "dead", _LOST, "decay")
@@ -81,7 +84,8 @@ class Frame:
             lines.append(Text(self._more(rows), "dim"))
         if explained:
             more = any(value > scale.high for row in rows for value in row.profile)
-            lines.append(_legend(scale, more, any(row.along_time for row in rows), ascii_only))
+            along = {"time step" if row.along_time else "hidden layer" for row in rows if row.profile}
+            lines.append(_legend(scale, more, " or ".join(sorted(along)) or "hidden layer", ascii_only))
         lines.append(_progress_line(progress, width, ascii_only))
         for line in lines:
             line.truncate(width)
@@ -135,16 +139,14 @@ class Frame:
         least = [min(own, _NAME_LEAST) for own in names]
         shown = list(columns)
         for name in _RANKS:
-            if self._spare(names, shown, width) >= 0 or (
-                name not in _FIRST_TO_GO and self._spare(least, shown, width) >= 0
-            ):
+            wanted = _STRIP_GOOD - _STRIP_LEAST if name in _LUXURIES else 0
+            uncut = names if name in _FIRST_TO_GO else least
+            if self._spare(uncut, shown, width) >= wanted:
                 break
             if name in shown:
                 shown.remove(name)
-        for _ in range(-self._spare(names, shown, width)):
-            widest = names.index(max(names))
-            if names[widest] > _NAME_LEAST:
-                names[widest] -= 1
+        while self._spare(names, shown, width) < 0 and max(names, default=0) > _NAME_LEAST:
+            names[names.index(max(names))] -= 1
         return names, shown
 
     def _spare(self, names: Sequence[int], shown: Sequence[str], width: int) -> int:
@@ -202,7 +204,7 @@ def _cut(text: str, width: int, ascii_only: bool) -> str:
     return set_cell_size(text, width - 1) + ("~" if ascii_only else "…")
 
 
-def _legend(scale: Scale, more: bool, along_time: bool, ascii_only: bool) -> Text:
+def _legend(scale: Scale, more: bool, along: str, ascii_only: bool) -> Text:
     bars = ASCII_BARS if ascii_only else BARS
     text = Text("  ")
     text.append(bars[0], colour(0))
@@ -211,7 +213,6 @@ def _legend(scale: Scale, more: bool, along_time: bool, ascii_only: bool) -> Tex
         text.append(bars[level], colour(level))
     text.append(f" {power(scale.high)}{' or more' if more else ''} ")
     text.append(bars[-1], colour(len(bars) - 1))
-    along = "time step" if along_time else "hidden layer"
     return text.append(f"  delta by {along}; {ZERO} exactly 0, {NO_NUMBER} no number", "dim")
 
 

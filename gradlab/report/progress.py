@@ -14,6 +14,9 @@ from gradlab.config.sweep import Trial
 from gradlab.report.numbers import count_of
 from gradlab.sighting import Sighting
 
+BAR_EVERY = 0.2
+"""Seconds between two moves of the bar."""
+
 LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -34,7 +37,11 @@ def time_left(share: float, elapsed: float) -> str:
 
 
 class ProgressDisplay:
-    """Listens to a run and shows it; a context manager."""
+    """Listens to a run and shows it; a context manager.
+
+    What moves is drawn as news comes in, without a thread of its own: a lock that a thread holds while a worker process
+    is forked stays locked there, and a model that prints would wait for it forever.
+    """
 
     sighted: Callable[[Sighting], None] | None = None
 
@@ -43,7 +50,7 @@ class ProgressDisplay:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._trials = self._stored = self._troubled = 0
-        self._started = self._spoken = time.monotonic()
+        self._started = self._spoken = self._next = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +84,7 @@ class ProgressDisplay:
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
             )
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar = Progress(*columns, console=self._console, transient=True, auto_refresh=False)
             self._bar.start()
             self._task = self._bar.add_task(self._description(), total=1.0, left="")
         else:
@@ -89,6 +96,9 @@ class ProgressDisplay:
         left = time_left(share, now - self._started)
         if self._bar is not None:
             self._bar.update(self._task, completed=share, description=self._description(), left=left)
+            if now >= self._next:
+                self._next = now + BAR_EVERY
+                self._bar.refresh()
             return
         if self._quiet or now - self._spoken < LINE_EVERY or not 0 < share < 1:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def read_regions(trials: Trials) -> tuple[list[Region], tuple[Skipped, ...]]:
     for place, part in enumerate(trials.parts):
         rows = np.flatnonzero(trials.part == place)
         path = part.run.path / "regions" / f"{part.name}.parquet"
-        if not len(rows) or not path.is_file():
+        if not len(rows) or not os.path.lexists(path):
             continue
         table = read_part(path, "regions", list(REGIONS))
         if isinstance(table, Skipped):

@@ -114,7 +114,7 @@ def identities(run: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
     """Poll until the condition holds; the process must not end before."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -73,6 +73,11 @@ def ended(group: int, within: float) -> bool:
     return True
 
 
+def crowding() -> float:
+    """How many programs share each processor, one at least: what is promised in seconds is promised for a free one."""
+    return max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+
+
 @pytest.mark.parametrize(
     ("number", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -86,12 +91,12 @@ def test_interrupted_and_continued(number: signal.Signals, to_group: bool, undis
     sent = time.monotonic()
     os.killpg(process.pid, number) if to_group else process.send_signal(number)
     stdout, stderr = process.communicate(timeout=20)
-    assert time.monotonic() - sent < 2
+    assert time.monotonic() - sent < 2 * crowding()
     assert process.returncode == 130
     assert stdout == ""
     assert "Traceback" not in stderr
     assert "continue" in stderr
-    assert ended(process.pid, 2), "no worker outlives the command"
+    assert ended(process.pid, 2 * crowding()), "no worker outlives the command"
 
     run = only_run(out)
     kept, before = read(run, "trials"), identities(run)
@@ -139,7 +144,7 @@ def test_interrupted_in_the_middle_of_a_fork(tmp_path: Path) -> None:
         raise AssertionError(f"the interrupt was lost: {stderr}") from None
     assert process.returncode == 130
     assert "Exception ignored" not in stderr
-    assert ended(process.pid, 2)
+    assert ended(process.pid, 2 * crowding())
 
 
 def test_killed_at_random_moments_and_continued(undisturbed: Path, tmp_path: Path) -> None:

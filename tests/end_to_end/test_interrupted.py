@@ -137,6 +137,7 @@ def test_a_program_that_did_not_ask_keeps_its_own_signals() -> None:
         """
         import os, signal
         from gradlab.interrupts import noted, raised
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
         with raised(), noted("told") as stop_if_wanted:
             assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

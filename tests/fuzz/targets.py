@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from unittest import mock
 
 from gradlab.config import checks
 from gradlab.config.load import load
@@ -28,11 +29,10 @@ NPZ = [Data(name="npz", path="file", task=task) for task in ("multiclass", "bina
 
 def config(folder: Path, content: bytes) -> None:
     """A config and, in its last line if that begins with `#--set `, an override."""
-    checks.MAX_TRIALS = MAX_TRIALS
     (folder / "file").write_bytes(content)
     last = content.rpartition(b"\n")[2].decode(errors="replace")
     overrides = [last.removeprefix("#--set ")] if last.startswith("#--set ") else []
-    with suppress(ConfigError):
+    with mock.patch.object(checks, "MAX_TRIALS", MAX_TRIALS), suppress(ConfigError):
         load(folder / "file", overrides)
 
 

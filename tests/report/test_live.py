@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gradlab.config.sweep import expand
 from gradlab.report.groups_seen import GroupsSeen, decay_of, mean_logs
 from gradlab.report.live import FRAME_EVERY, FRAME_SHARE, LiveDisplay, can_watch
 from gradlab.report.live_frame import Frame, Progress
+from gradlab.report.progress import ProgressDisplay
 from gradlab.sighting import Sighting
 
 HALFWAY = Progress(0.5, "3/12 trials stored, 0:10, about 10 s left")
@@ -173,7 +175,29 @@ def test_frames_are_rare_and_rarer_where_they_cost_much(cost):
     assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h") == 1
 
 
+@pytest.mark.parametrize("display", [LiveDisplay, lambda console: ProgressDisplay(console, quiet=False)])
+def test_nothing_draws_beside_what_forks_workers(display):
+    """A lock that a thread holds in that moment stays locked in the worker."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, _environ={})
+    threads = threading.active_count()
+    with display(console) as shown:
+        shown.begin(trials(), [], 4)
+        shown.progress(0.5)
+        assert threading.active_count() == threads
+        assert console.file.getvalue()
+
+
 def test_where_a_picture_can_move():
-    assert can_watch(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"}))
-    assert not can_watch(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"}))
-    assert not can_watch(Console(file=io.StringIO(), _environ={}))
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert can_watch(Console(file=Terminal(), _environ={"TERM": "xterm", "NO_COLOR": "1"}))
+    assert not can_watch(Console(file=Terminal(), _environ={"TERM": "dumb"}))
+    assert not can_watch(Console(file=io.StringIO(), _environ={"TERM": "xterm", "FORCE_COLOR": "1"}))
+
+
+def test_a_single_group_and_hardly_any_room():
+    groups = GroupsSeen(trials([3], ["relu"]), [])
+    for width in range(1, 40):
+        assert picture(groups, width=width)

@@ -306,10 +306,14 @@ def test_what_cannot_be_read_is_refused_with_its_file(template: Template, sandbo
         "trials": alone - {"run"},
         "steps": set(),
         "layers": {"check", "check update"},
+        "regions": set(),
     }[folder]
     for command in needs:
         assert found[command].code == 2, (command, found[command])
     told = {command for command, answer in found.items() if folder in answer.stderr or folder == "run.json"}
+    if folder == "regions":
+        assert "report" in told
+        return
     everywhere = {"compare", "compare json", "compare layers", "compare side by side", "show", "show json", "check"}
     assert told >= {"export csv", "export tensorboard", *(everywhere if folder != "steps" else ())}
 

@@ -23,8 +23,9 @@ MOST_LAYERS = 40
 MOST_STEPS = 50
 """Steps of a figure."""
 
-MOST_ROWS = 16_000
-"""Rows of a figure's numbers, about: with a number for each of seven figures a page stays below 5 MB."""
+MOST_ROWS = 150_000
+"""Rows of a figure's numbers, about: a hundred groups of thirty layers at fifty steps, with which a page stays below
+5 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def excerpt(summary: Summary) -> Excerpt:
     found = np.unique(records.step).tolist()
     room = min(MOST_STEPS, max(4, MOST_ROWS // max(1, _layers(summary, groups))))
     ends = _last_steps(summary.grouping.codes[chosen][records.trial], records.step)
-    steps = sorted({*spread(found, room), *spread(ends, room)})
+    steps = sorted({*spread(found, room), *spread(ends, room)}) or [0]
     notes = [left_out(len(groups), len(summary.places), "groups"), left_out(len(steps), len(found), "recorded steps")]
     return Excerpt(tuple(groups), tuple(steps), tuple(filter(None, notes)))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from gradlab.analysis.figures.excerpt import with_notes
 from gradlab.analysis.figures.figure import Figure, LayerSteps
 from gradlab.analysis.figures.series import KEYS, Series
-from gradlab.analysis.wording import count_of, percent, power
+from gradlab.analysis.wording import percent, power
 
 STATISTICS = ("delta_rms", "weight_grad_norm", "update_ratio", "dead_units", "saturated_fraction")
 """What a series must hold for lines and maps."""
@@ -79,21 +79,23 @@ def heat_maps(labels: Sequence[str], series: Series) -> list[Figure]:
 
 def _figure(kind: _Map, labels: Sequence[str], series: Series) -> Figure | None:
     rows = series.layers
-    numbers = rows[list(KEYS)].assign(value=kind.values(rows).replace([np.inf, -np.inf], np.nan))
-    known = numbers[numbers["value"].notna()]
+    numbers = rows[list(KEYS)].assign(value=kind.values(rows).replace(np.inf, np.nan))
+    # Layers that never have a number, such as the output layer among units, are no part of the map.
+    numbers = numbers[numbers.groupby(["group", "layer"])["value"].transform("count") > 0]
+    zeros = int(np.isneginf(numbers["value"]).sum())
+    numbers = numbers.replace(-np.inf, np.nan).reset_index(drop=True)
+    known = numbers.dropna(subset="value")
     if known.empty or not (kind.logarithmic or known["value"].gt(0).any()):
         return None
-    # Layers that never have a number, such as the output layer among units, are no part of the map.
-    numbers = numbers[numbers["value"].groupby([numbers["group"], numbers["layer"]]).transform("count") > 0]
     scale = "on a logarithmic scale" if kind.logarithmic else "from 0 to 1"
-    maps = count_of(numbers["group"].nunique(), "heat map")
+    groups = numbers["group"].nunique()
+    maps = f"{groups} heat maps, one for each group" if groups > 1 else "Heat map"
     return Figure(
         kind.name,
         kind.title,
-        with_notes(_sentence(kind, known, labels), series.notes),
-        f"{maps}, one for each group: layers from bottom to top, steps from left to right, {kind.quantity} as colour, "
-        f"{scale}.",
-        numbers.reset_index(drop=True),
+        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes_on(rows)),
+        f"{maps}: layers from bottom to top, steps from left to right, {kind.quantity} as colour, {scale}.",
+        numbers,
         LayerSteps(kind.quantity, kind.logarithmic),
     )
 
@@ -102,10 +104,17 @@ def _sentence(kind: _Map, known: pd.DataFrame, labels: Sequence[str]) -> str:
     """Where the numbers are smallest and largest; of shares, which are 0 in many places, the latter only."""
     show = power if kind.logarithmic else percent
     ends = known.sort_values("value", kind="stable").iloc[[0, -1]]
-    least, greatest = (
-        f"{show(value)} (layer {layer} of {labels[group]} at step {step})"
+    (low, least), (high, greatest) = (
+        (f"layer {layer} of {labels[group]} at step {step}", show(value))
         for group, step, layer, value in ends[[*KEYS, "value"]].itertuples(index=False)
     )
     if not kind.logarithmic:
-        return f"{kind.subject} reaches {greatest}"
-    return f"{kind.subject} lies between {least} and {greatest}"
+        return f"{kind.subject} reaches {greatest} ({high})"
+    if least == greatest:
+        return f"{kind.subject} is {least} everywhere"
+    return f"{kind.subject} lies between {least} ({low}) and {greatest} ({high})"
+
+
+def _of_zeros(zeros: int, total: int) -> str:
+    """That what is a norm everywhere else is nothing at all in some places."""
+    return f"; it is exactly 0 in {percent(zeros / total)} of the map" if zeros else ""

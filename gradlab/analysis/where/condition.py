@@ -22,7 +22,7 @@ import pandas as pd
 
 from gradlab.analysis.where.nodes import Node, columns_of
 from gradlab.analysis.where.syntax import read_condition
-from gradlab.analysis.where.values import satisfied
+from gradlab.analysis.where.values import computed, satisfied
 from gradlab.errors import UsageError
 from gradlab.store.reading import Trials
 
@@ -49,6 +49,14 @@ class Where:
                 for; a text that no trial has; an expression that is not a condition.
         """
         return satisfied(self.text, self.condition, trials)
+
+    def numbers(self, trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """`[trial]`, the value where this is an expression such as `depth / width`; of a condition 1 or 0.
+
+        Raises:
+            UsageError: as `mask`; it is text.
+        """
+        return computed(self.text, self.condition, trials)
 
 
 def parse_where(text: str) -> Where:

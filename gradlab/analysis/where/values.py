@@ -86,6 +86,21 @@ def satisfied(text: str, condition: Node, trials: pd.DataFrame) -> Flags:
     return np.broadcast_to(holds, len(trials)).copy()
 
 
+def computed(text: str, expression: Node, trials: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """`[trial]`, the value of an expression, whose text is for messages: NaN for null; of a condition 1 or 0.
+
+    Raises:
+        UsageError: see `Where.mask`; the expression is text.
+    """
+    scope = _Scope(text, trials, {})
+    with np.errstate(all="ignore"):
+        values = _evaluate(scope, expression)
+    if values.kind == "text":
+        raise scope.fault(expression.span, f"{scope.described(expression, values)}, not numbers")
+    numbers = np.where(values.null, np.nan, values.data.astype(np.float64))
+    return np.broadcast_to(numbers, len(trials)).copy()
+
+
 def _evaluate(scope: _Scope, node: Node) -> Values:
     match node:
         case Literal():

@@ -32,7 +32,7 @@ def draw_quantiles(figure: Figure, chart: Quantiles, report: Report) -> Canvas:
     for place, (panel, own) in enumerate(zip(pairs.sheet.axes, pairs.rows, strict=True)):
         _bands(panel, own, COLOURS[place % 2])
         panel.set_xlabel("layer")
-        panel.set_ylabel("" if place % 2 else words(chart.quantity))
+        panel.set_ylabel("" if place % COLUMNS else words(chart.quantity))
         if place % 2:
             before = pairs.sheet.axes[place - 1]
             ends = [*before.get_ylim(), *panel.get_ylim()]
@@ -52,7 +52,7 @@ def draw_regions(figure: Figure, chart: Regions, report: Report) -> Canvas:
     for place, (panel, own) in enumerate(zip(pairs.sheet.axes, pairs.rows, strict=True)):
         _map(panel, own.to_dict("records")[0])
         panel.set_xlabel(words(chart.x_label))
-        panel.set_ylabel("" if place % 2 else words(chart.y_label))
+        panel.set_ylabel("" if place % COLUMNS else words(chart.y_label))
     pairs.sheet.add_foot(pairs.note)
     return pairs.sheet.page
 
@@ -121,5 +121,6 @@ def _map(panel: Axes, row: dict[Any, Any]) -> None:
         mine = own == name
         marker = MARKERS[place % len(MARKERS)]
         panel.scatter(x[mine], y[mine], s=7, c=colours[place], marker=marker, linewidths=0.3, edgecolors="white")
+    panel.locator_params(nbins=5)
     panel.set_xlim(*ends[:2])
     panel.set_ylim(*ends[2:])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gradlab.analysis.agreement import agreement_of
 from gradlab.analysis.diagnosis import DIAGNOSES
@@ -18,7 +17,8 @@ from gradlab.report.effects import effect_sentences
 from gradlab.report.facts import facts_line, note_lines
 from gradlab.report.numbers import count_of, power
 from gradlab.report.page.elements import Html, element, joined
-from gradlab.report.page.table import diagnosis_badge, group_name
+from gradlab.report.page.table import diagnosis_badge
+from gradlab.store.rundir import CONFIG_NAME, WATCHED, RunDirectory
 
 MEANINGS = {
     "failed": "an error stopped it",
@@ -91,7 +91,7 @@ def advice(report: Report, shown: int) -> Html:
             continue
         group = report.summary.group(place)
         if group.advice:
-            advised.setdefault(group.advice, []).append(group_name(report, place))
+            advised.setdefault(group.advice, []).append(report.labels[place])
             badges[group.advice] = group.diagnosis
     items = [
         element("li", diagnosis_badge(badges[sentence]), f" {sentence}", element("div", _named(names), class_="facts"))
@@ -112,17 +112,13 @@ def glossary(report: Report, shown: int) -> Html:
 
 
 def sources(report: Report, made: Made) -> Html:
-    """The runs with what made them, and the command that made this page."""
+    """The runs with what made them, and the commands that make them and this page."""
     summary = report.summary
     runs = {part.run.name: part.run for part in summary.trials.parts}
     items = []
     for name, count in summary.runs.items():
-        parts: list[str] = [element("b", name), f": {count_of(count, 'trial')}"]
-        if name in runs:
-            parts.append(element("div", _facts(runs[name].read_info()), class_="facts"))
-            parts += [element("div", line, class_="facts") for line in note_lines(runs[name].read_info())]
-            parts.append(element("pre", element("code", f"gradlab show {shlex.quote(str(runs[name].path))}")))
-        items.append(element("li", *parts))
+        more = _source(runs[name]) if name in runs else []
+        items.append(element("li", element("b", name), f": {count_of(count, 'trial')}", *more))
     written = f"Written {made.time} by gradlab {made.version} with"
     command = element("pre", element("code", shlex.join(made.command)))
     return joined([element("ul", *items, class_="runs"), element("p", written), command])
@@ -133,8 +129,15 @@ def skipped(report: Report) -> Html:
     return _list([element("li", str(reason)) for reason in report.summary.skipped])
 
 
-def _facts(info: Mapping[str, Any]) -> str:
-    return facts_line(info) or "what made it is not known"
+def _source(run: RunDirectory) -> list[Html]:
+    """What made a run, what it could not record, and how to look at it or make it again."""
+    info = run.read_info()
+    lines = [facts_line(info) or "what made it is not known", *note_lines(info)]
+    words = [["gradlab", "show", str(run.path)]]
+    if "config_digest" in info and not info.get(WATCHED):
+        words.append(["gradlab", "run", str(run.path / CONFIG_NAME)])
+    commands = element("pre", element("code", "\n".join(map(shlex.join, words))))
+    return [*(element("div", line, class_="facts") for line in lines), commands]
 
 
 def _extremes(report: Report, groups: Sequence[Group]) -> list[str]:
@@ -148,7 +151,7 @@ def _extremes(report: Report, groups: Sequence[Group]) -> list[str]:
     along = "time step" if groups[best].along_time else "layer"
 
     def told(place: int) -> str:
-        return f"{group_name(report, place)} ({power(groups[place].decay.log10)} a {along})"
+        return f"{report.labels[place]} ({power(groups[place].decay.log10)} a {along})"
 
     return [f"The gradient keeps its size best in {told(best)} and is furthest from that in {told(worst)}."]
 

@@ -10,7 +10,7 @@ from gradlab.analysis.estimates import GeometricMean, Mean
 from gradlab.analysis.figures.report import Report
 from gradlab.analysis.group import Group
 from gradlab.analysis.summary import Summary
-from gradlab.report.numbers import arithmetic, geometric, geometric_interval, number, setting, share
+from gradlab.report.numbers import arithmetic, geometric, geometric_interval, number, share
 from gradlab.report.page.elements import Html, element, joined
 from gradlab.report.page.payload import factors
 from gradlab.report.strip import WIDEST, Scale, colour, resample
@@ -182,14 +182,5 @@ def _strip(values: Sequence[float | None], scale: Scale) -> Html:
         height = round((level + 1) / 8 * _HEIGHT, 1)
         bars.append(element("rect", x=left, y=_HEIGHT - height, width=_BAR - 1, height=height, fill=colour(level)))
     width = max(len(values), 1) * _BAR
-    box = {"viewBox": f"0 0 {width} {_HEIGHT}", "width": width, "height": _HEIGHT, "class_": "strip"}
-    return element("svg", *bars, aria_hidden="true", **box)
-
-
-def group_name(report: Report, place: int) -> str:
-    """What a group is called; what kind of network it is where nothing varies."""
-    label = report.labels[place]
-    if label:
-        return label
-    known = report.summary.grouping.settings[place]
-    return " ".join(f"{key}={setting(known[key])}" for key in report.summary.keys if key in known)
+    box = f"0 0 {width} {_HEIGHT}"
+    return element("svg", *bars, aria_hidden="true", viewBox=box, width=width, height=_HEIGHT, class_="strip")

@@ -15,6 +15,9 @@ function between(anchors, share) {
   return from.map((value, channel) => Math.round(value + (place - left) * (to[channel] - value)));
 }
 
+// A colour for each of 256 parts: a map asks for thousands.
+const TABLES = [VIRIDIS, DIVERGING].map((anchors) => [...Array(256).keys()].map((part) => between(anchors, part / 255)));
+
 const rgb = (colour) => `rgb(${colour.join(",")})`;
 
 // Whether dark text is read better on a colour than light text.
@@ -25,8 +28,9 @@ function colourScale(range, diverging) {
   const [low, high] = range ?? [0, 1];
   const reach = Math.max(Math.abs(low), Math.abs(high), 1e-9);
   const [from, to] = diverging ? [-reach, reach] : [low, high];
-  const share = (value) => (to > from ? (value - from) / (to - from) : 0.5);
-  return { from, to, of: (value) => between(diverging ? DIVERGING : VIRIDIS, share(value)) };
+  const table = TABLES[diverging ? 1 : 0];
+  const part = (value) => (to > from ? Math.round((255 * (value - from)) / (to - from)) : 128);
+  return { from, to, of: (value) => table[Math.min(Math.max(part(value), 0), 255)] };
 }
 
 // Marks that tell lines apart where colours don't: paths around (0, 0).

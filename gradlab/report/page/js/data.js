@@ -78,20 +78,26 @@ function rangeOf(arrays) {
   return low <= high ? [low, high] : null;
 }
 
-// The range of a column where a few records (one network that diverges) would take most of the full one: that of each
-// group without a tenth of its records at either end.
+// Decades above the untrained networks' largest value that a scale reaches at most: what grows further diverges.
+const REACH = 4;
+
+// The range of a column of logarithms where a few records (a network that diverges) would take most of the full one: of
+// each group without a tenth of its records at either end.
 function usualRange(series, name) {
   const full = rangeOf(series.map((one) => one.column(name)));
-  if (!full) return null;
-  const usual = rangeOf(
-    series.map((one) => {
-      const records = one.steps.map((_, record) => rangeOf([one.row(name, record)])).filter(Boolean);
-      const left = Math.floor(records.length / 10);
-      const ends = (end, sign) => records.map((range) => range[end]).sort((a, b) => sign * (a - b))[left];
-      return records.length ? [ends(0, 1), ends(1, -1)] : [];
-    }),
-  );
+  const first = rangeOf(series.map((one) => one.row(name, 0)));
+  if (!full || !first) return full;
+  const usual = rangeOf([first, ...series.map((one) => trimmedRange(one, name))]);
+  usual[1] = Math.min(usual[1], first[1] + REACH);
   return usual[1] - usual[0] > 0.5 * (full[1] - full[0]) ? full : usual;
+}
+
+function trimmedRange(one, name) {
+  const ranges = one.steps.map((_, record) => rangeOf([one.row(name, record)])).filter(Boolean);
+  const left = Math.floor(ranges.length / 10);
+  const lows = ranges.map(([low]) => low).sort((a, b) => a - b);
+  const highs = ranges.map(([, high]) => high).sort((a, b) => b - a);
+  return ranges.length ? [lows[left], highs[left]] : [];
 }
 
 // The first of the widest: what a reader may want to see before choosing.

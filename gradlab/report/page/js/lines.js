@@ -155,7 +155,7 @@ function lineLegend(colours, shown) {
   if (shown.length <= NAMED && has("low")) items.push(html("li", { class: "note" }, "band: 95 % interval over seeds"));
   if (shown.length <= NAMED && has("predicted")) items.push(html("li", { class: "note" }, "dashed: mean-field theory before training"));
   if (shown.length > NAMED) {
-    items.push(html("li", { class: "note" }, "point at a line or choose a row of the table: its band and theory are drawn"));
+    items.push(html("li", { class: "note" }, "press a line, or a row of the table: its band and theory are drawn"));
   }
   return items;
 }

@@ -17,20 +17,19 @@ function drawMaps(figure, host) {
     first: 12,
     draw: (group) => mapCanvas(series.get(group), scale, "4.6rem"),
     pick: (group) => selection.choose(group),
-    isPicked: (group) => group === focused(),
+    isPicked: (group) => group === shown?.group,
   });
 
   // The chosen group, or the one of which there is most to see.
-  function focused() {
-    const all = groups();
+  function focused(all) {
     if (all.includes(selection.chosen)) return selection.chosen;
     return all[widest(all.map((group) => rangeOf([series.get(group).column("value")])))];
   }
 
   function rescale() {
-    const shown = groups().map((group) => series.get(group));
-    const full = rangeOf(shown.map((one) => one.column("value")));
-    const range = figure.log ? usualRange(shown, "value") : full && [Math.min(0, full[0]), full[1] > 0.5 && full[1] <= 1 ? 1 : full[1] || 1];
+    const passing = groups().map((group) => series.get(group));
+    const full = rangeOf(passing.map((one) => one.column("value")));
+    const range = figure.log ? usualRange(passing, "value") : full && [Math.min(0, full[0]), full[1] > 0.5 && full[1] <= 1 ? 1 : full[1] || 1];
     scale = colourScale(range);
     const ends = full && range ? [full[0] < range[0] ? "≤ " : "", full[1] > range[1] ? "≥ " : ""] : ["", ""];
     legend.replaceChildren(scaleBar(scale, (value) => `${ends[value === scale.from ? 0 : 1]}${told(value)}`));
@@ -38,17 +37,16 @@ function drawMaps(figure, host) {
   }
 
   function draw(width) {
-    const focus = focused();
-    shown = series.get(focus);
-    name.textContent = shown ? LABELS[focus] : "";
+    name.textContent = shown ? LABELS[shown.group] : "";
     if (!shown) return area.replaceChildren(html("p", { class: "empty" }, "No group passes the filters."));
     area.replaceChildren(bigMap(shown, width, scale, figure));
   }
 
   function update() {
+    const all = groups();
+    shown = series.get(focused(all));
     rescale();
     redraw();
-    const all = groups();
     sheets(all.length > 1 ? all : []);
   }
 
@@ -75,8 +73,12 @@ function mapCanvas(one, scale, height) {
     for (let layer = 0; layer < layers; layer++) {
       const value = values[record * layers + layer];
       if (!Number.isFinite(value)) continue;
+      const [red, green, blue] = scale.of(value);
       const pixel = 4 * ((layers - 1 - layer) * width + record);
-      image.data.set([...scale.of(value), 255], pixel);
+      image.data[pixel] = red;
+      image.data[pixel + 1] = green;
+      image.data[pixel + 2] = blue;
+      image.data[pixel + 3] = 255;
     }
   }
   context.putImageData(image, 0, 0);
@@ -91,8 +93,8 @@ function bigMap(one, width, scale, figure) {
   const chart = frame(width, height, MAP);
   const columns = linear([0, one.steps.length], [chart.left, chart.right]);
   const rows = linear([0, one.layers.length], [chart.bottom, chart.top]);
-  const steps = evenly(one.steps.length, Math.max(2, Math.floor((chart.right - chart.left) / 80)));
-  const layers = evenly(one.layers.length, Math.floor((chart.bottom - chart.top) / 24));
+  const steps = regularly(one.steps.length, Math.floor((chart.right - chart.left) / 60));
+  const layers = regularly(one.layers.length, Math.floor((chart.bottom - chart.top) / 24));
   yAxis(chart, (i) => rows(i + 0.5), layers, (i) => one.layers[i], "layer");
   xAxis(chart, (i) => columns(i + 0.5), steps, (i) => one.steps[i], "step");
   const canvas = mapCanvas(one, scale);

@@ -55,3 +55,9 @@ function evenly(total, count) {
   if (total <= count) return [...Array(total).keys()];
   return [...new Set([...Array(count).keys()].map((place) => Math.round((place * (total - 1)) / (count - 1))))];
 }
+
+// The same at equal distances, from the first on.
+function regularly(total, count) {
+  const stride = Math.ceil(total / Math.max(count, 1));
+  return [...Array(Math.ceil(total / stride)).keys()].map((place) => place * stride);
+}
