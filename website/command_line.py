@@ -13,7 +13,7 @@ from website.blocks import Generator, table
 
 _EXIT_CODES = {
     0: "done; `check`: no regression",
-    errors.EXIT_REGRESSION: "`check` found a regression",
+    errors.EXIT_REGRESSION: "`check` found a regression; `gallery`: a statement is not reproduced",
     errors.EXIT_USAGE: "usage or config error: one message, with `file:line:column` where a file is at fault",
     errors.EXIT_BASELINE: "`check`: no baseline, or one that cannot be compared; the message says how to make it",
     errors.EXIT_TRIALS_FAILED: "trials failed, the others are written (a diverged trial is a result, not a failure)",
@@ -48,11 +48,11 @@ def _command(name: str) -> Generator:
     def made() -> str:
         command = commands()[name]
         context = command.context_class(command, info_name=f"gradlab {name}")
-        pieces = " ".join(command.collect_usage_pieces(context))
-        usage = re.sub(r"[{}]", "", pieces).replace("......", "...").replace("[[", "[").replace("]]", "]")
         records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
         rows = [[_spelling(record[0]), _told(record[1])] for record in records if record]
-        return "\n\n".join([f"```text\ngradlab {name} {usage}\n```", *_help(command), table(["option", "does"], rows)])
+        arguments = [spelling for spelling, _ in rows if not spelling.startswith("`")]
+        usage = " ".join(["gradlab", name, "[OPTIONS]", *arguments])
+        return "\n\n".join([f"```text\n{usage}\n```", *_help(command), table(["option", "does"], rows)])
 
     return made
 

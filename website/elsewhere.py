@@ -28,7 +28,7 @@ PAGES = {
 }
 """File in the repository -> page of the site."""
 
-WIDE = ("index.md", "tutorial.md")
+WIDE = ("index.md", "tutorial.md", "architecture.md")
 """Pages whose tables of results need the room of the table of contents."""
 
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[\w-]+)?\)")
