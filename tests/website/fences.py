@@ -21,7 +21,8 @@ class Fence:
     Attributes:
         place: `page:line` of its first line.
         notes: what comments on the lines right above it say, by name:
-            `parsed`, why it isn't run; `free`, why it isn't the output of the commands above;
+            `parsed`, why it isn't run; `script`, whose script it is, of which gradlab's lines are looked over;
+            `free`, why it isn't the output of the commands above;
             `file`, the file that it is written to; `edit`, the file that a diff changes;
             `exit`, the exit code of its last command; `quick`, what is added to its commands so that they are quicker.
     """
