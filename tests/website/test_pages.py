@@ -43,8 +43,8 @@ EXCEPTIONS = {
     "docs/report.md": 1,
     "docs/tutorial.md": 1,
 }
-"""Page -> blocks that are looked over instead of run (`parsed`, `script`) or that no command printed (`free`), each with
-its reason in a comment above it."""
+"""Page -> blocks that are looked over instead of run (`parsed`, `script`) or that no command printed (`free`), each
+with its reason in a comment above it."""
 
 
 def two_runs(folder: Path) -> None:
