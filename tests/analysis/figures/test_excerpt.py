@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.analysis.figures import series
 from gradlab.analysis.figures.excerpt import MOST_GROUPS, MOST_LAYERS, MOST_ROWS, spread
 from gradlab.analysis.figures.report import make_report
 from gradlab.store.tables import schema
@@ -56,12 +54,3 @@ def test_the_last_record_of_a_short_training_is_kept(tmp_path: Path) -> None:
     report = make_report([make_run(tmp_path, [trials]).path])
     steps = report.figures[0].numbers.groupby("group")["step"].max()
     assert sorted(steps) == [7, 900]
-
-
-def test_reading_in_pieces_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = [FakeTrial(f"t{seed}", seed, decay=0.5 + 0.1 * seed, last_step=10 * (seed + 1)) for seed in range(3)]
-    run = make_run(tmp_path, [trials])
-    whole = make_report([run.path])
-    monkeypatch.setattr(series, "AT_ONCE", 20)
-    for one, other in zip(whole.figures, make_report([run.path]).figures, strict=True):
-        pd.testing.assert_frame_equal(one.numbers, other.numbers)
