@@ -125,13 +125,14 @@ def test_interrupted_in_the_middle_of_a_fork(tmp_path: Path) -> None:
         main()
         """
     config, out = write_config(tmp_path, SLOW), tmp_path / "runs"
-    options = ["--out", str(out), "--workers", "2", "--quiet", "--set", "train.steps=20000"]
+    endless = ["--set", "train.steps=100000000", "--set", "record.every=100000000"]
+    options = ["--out", str(out), "--workers", "2", "--quiet", *endless]
     command = [sys.executable, "-c", textwrap.dedent(program), "run", str(config), *options]
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        _, stderr = process.communicate(timeout=12)
+        _, stderr = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         _, stderr = process.communicate()

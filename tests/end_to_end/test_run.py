@@ -241,8 +241,8 @@ def test_tables_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None:
         """
         data: {name: moons, n_samples: 100}
         model: {depth: 3}
-        train: {steps: 60, batch_size: 20}
-        record: {every: 3}
+        train: {steps: 600, batch_size: 20}
+        record: {every: 30}
         seeds: 2
         sweep: {grid: {model.width: [4, 5, 6, 7, 8, 9, 10, 11, 12, 13]}}
         """,

@@ -54,6 +54,23 @@ def test_the_rows_are_those_that_pandas_finds(tmp_path, when, shuffled, monkeypa
         np.testing.assert_array_equal(rows[column], expected[column].astype(float))
 
 
+@pytest.mark.parametrize("steps", [(0, 50), (50, 7, 20), (3,), "every"])
+def test_several_records_are_those_of_each_step(tmp_path, steps, monkeypatch):
+    monkeypatch.setattr(row_groups, "ROWS", 10)
+    trials = [FakeTrial(f"t{n}", n, depth=2 + n % 3, last_step=(20, 7, 50)[n % 3]) for n in range(7)]
+    make_run(tmp_path, [trials[:4], trials[4:]])
+    found = read_trials(find_runs([tmp_path])[0])
+    several = read_records(found, "layers", COLUMNS, steps)
+    for step in (0, 7, 20, 50):
+        own, alone = several.at(step), read_records(found, "layers", COLUMNS, step)
+        if steps == "every" or step in steps:
+            np.testing.assert_array_equal(own.trial, alone.trial)
+            np.testing.assert_array_equal(own.columns["log10_delta_rms"], alone.columns["log10_delta_rms"])
+        else:
+            assert len(own.trial) == 0
+    assert not set(several.step) - {0, 7, 20, 50}
+
+
 def groups_read(monkeypatch):
     seen = []
     read = _Source.read

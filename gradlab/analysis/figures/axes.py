@@ -48,7 +48,7 @@ def axes(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[Ax
             found.append(axis)
         elif _plainness(axis) > _plainness(found[twin]):
             found[twin] = axis
-    return [axis for axis in found if len(axis.ticks) > 1]
+    return found
 
 
 def _axis(name: str, values: Sequence[Any]) -> Axis:

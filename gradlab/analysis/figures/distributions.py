@@ -37,7 +37,7 @@ def distributions(labels: Sequence[str], series: Series) -> list[Figure]:
         Figure(
             "activations-by-layer",
             "Activations by layer, before and after training",
-            with_notes(_sentence(labels, numbers), series.notes),
+            with_notes(_sentence(labels, numbers), series.notes_on(rows)),
             f"Bands over layers for each group at step {steps.min()} and at its last record: the middle 98 %, 90 %, "
             "80 % and 50 % of a layer's activations, and their median as a line.",
             numbers,

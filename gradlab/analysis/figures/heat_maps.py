@@ -11,7 +11,7 @@ import pandas as pd
 from gradlab.analysis.figures.excerpt import with_notes
 from gradlab.analysis.figures.figure import Figure, LayerSteps
 from gradlab.analysis.figures.series import KEYS, Series
-from gradlab.analysis.wording import count_of, percent, power
+from gradlab.analysis.wording import percent, power
 
 STATISTICS = ("delta_rms", "weight_grad_norm", "update_ratio", "dead_units", "saturated_fraction")
 """What a series must hold for lines and maps."""
@@ -88,13 +88,13 @@ def _figure(kind: _Map, labels: Sequence[str], series: Series) -> Figure | None:
     if known.empty or not (kind.logarithmic or known["value"].gt(0).any()):
         return None
     scale = "on a logarithmic scale" if kind.logarithmic else "from 0 to 1"
-    maps = count_of(numbers["group"].nunique(), "heat map")
+    groups = numbers["group"].nunique()
+    maps = f"{groups} heat maps, one for each group" if groups > 1 else "Heat map"
     return Figure(
         kind.name,
         kind.title,
-        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes),
-        f"{maps}, one for each group: layers from bottom to top, steps from left to right, {kind.quantity} as colour, "
-        f"{scale}.",
+        with_notes(_sentence(kind, known, labels) + _of_zeros(zeros, len(numbers)), series.notes_on(rows)),
+        f"{maps}: layers from bottom to top, steps from left to right, {kind.quantity} as colour, {scale}.",
         numbers,
         LayerSteps(kind.quantity, kind.logarithmic),
     )
@@ -104,13 +104,15 @@ def _sentence(kind: _Map, known: pd.DataFrame, labels: Sequence[str]) -> str:
     """Where the numbers are smallest and largest; of shares, which are 0 in many places, the latter only."""
     show = power if kind.logarithmic else percent
     ends = known.sort_values("value", kind="stable").iloc[[0, -1]]
-    least, greatest = (
-        f"{show(value)} (layer {layer} of {labels[group]} at step {step})"
+    (low, least), (high, greatest) = (
+        (f"layer {layer} of {labels[group]} at step {step}", show(value))
         for group, step, layer, value in ends[[*KEYS, "value"]].itertuples(index=False)
     )
     if not kind.logarithmic:
-        return f"{kind.subject} reaches {greatest}"
-    return f"{kind.subject} lies between {least} and {greatest}"
+        return f"{kind.subject} reaches {greatest} ({high})"
+    if least == greatest:
+        return f"{kind.subject} is {least} everywhere"
+    return f"{kind.subject} lies between {least} ({low}) and {greatest} ({high})"
 
 
 def _of_zeros(zeros: int, total: int) -> str:

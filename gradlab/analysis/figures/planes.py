@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradlab.analysis.agreement import decays
 from gradlab.analysis.estimates import Means
-from gradlab.analysis.factors import plain_cell
+from gradlab.analysis.factors import plain_cell, rank
 from gradlab.analysis.figures.axes import Axis, nearest_few
 from gradlab.analysis.figures.depth_limit import CURVE_LABEL, deepest_trainable, limit_curve
 from gradlab.analysis.figures.excerpt import left_out, with_notes
@@ -33,7 +33,7 @@ MOST_PANELS = 12
 def planes(summary: Summary, labels: Sequence[str], axes: Sequence[Axis]) -> list[Figure]:
     """For each factor that varies beside depth a map of gradient decay and one of the final metric."""
     depth = next((axis for axis in axes if axis.name == "depth"), None)
-    others = [axis for axis in axes if axis is not depth]
+    others = [axis for axis in axes if axis is not depth and len(axis.ticks) > 1]
     found: list[Figure] = []
     if depth is None:
         return found
@@ -54,8 +54,10 @@ def _cells(summary: Summary, x: Axis, y: Axis, rest: Sequence[Axis]) -> tuple[pd
     every = pd.DataFrame(columns).dropna(subset=["x", "y"])
     cells = every[every["x"].isin(nearest_few(x, MOST_TICKS)) & every["y"].isin(nearest_few(y, MOST_TICKS))]
     room = min(MOST_PANELS, max(1, MOST_CELLS // max(1, cells.groupby("panel").size().max() if len(cells) else 1)))
-    names = list(dict.fromkeys(cells["panel"]))
-    cells = cells[cells["panel"].isin(names[:room])]
+    order = {panel: [rank(axis.values[group]) for axis in rest] for group, panel in zip(places, panels, strict=True)}
+    names = sorted(set(cells["panel"]), key=lambda panel: order[panel])[:room]
+    cells = cells[cells["panel"].isin(names)]
+    cells = cells.sort_values("panel", key=lambda own: own.map(names.index), kind="stable")
     return cells.reset_index(drop=True), list(filter(None, [left_out(len(cells), len(every), "groups")]))
 
 
@@ -100,7 +102,7 @@ def _figures(
             f"How fast gradients shrink or grow: decay per {step}",
             f"gradient decay per {step}",
             decay.assign(trials=measured.count[groups]),
-            f"The gradient changes per {step} by a factor{_extremes(decay, labels, power)}{_of_limit(cells, x)}",
+            f"The gradient changes per {step} by a factor of{_extremes(decay, labels, power)}{_of_limit(cells, x)}",
             True,
         ),
         *figure(
@@ -130,8 +132,8 @@ def _extremes(cells: pd.DataFrame, labels: Sequence[str], show: Callable[[float]
     if known.empty:
         return ""
     ends = known.iloc[[0, -1]][["group", "value"]].itertuples(index=False)
-    least, greatest = (f"{show(value)} ({labels[group]})" for group, value in ends)
-    return f" between {least} and {greatest}"
+    (low, least), (high, greatest) = ((labels[group], show(value)) for group, value in ends)
+    return f" {least}" if least == greatest else f" between {least} ({low}) and {greatest} ({high})"
 
 
 def _of_limit(cells: pd.DataFrame, x: Axis) -> str:

@@ -18,7 +18,7 @@ from gradlab.analysis.figures.planes import planes
 from gradlab.analysis.figures.regions import decision_regions
 from gradlab.analysis.figures.series import read_series
 from gradlab.analysis.summary import Summary, summarise
-from gradlab.analysis.wording import network_line
+from gradlab.analysis.wording import network_line, settings_line
 from gradlab.store.finding import find_runs
 from gradlab.store.reading import readable_trials
 
@@ -52,7 +52,10 @@ def make_report(paths: Sequence[Path]) -> Report:
     settings = summary.grouping.settings
     factors = axes(summary.grouping.telling, settings)
     names = [axis.name for axis in factors]
-    labels = tuple(network_line(names or summary.keys, known) for known in settings)
+    keys = names or summary.keys
+    labels = tuple(
+        network_line(keys, known) or settings_line({name: known.get(name) for name in keys}) for known in settings
+    )
     shown = excerpt(summary)
     series, quantiles = read_series(summary, shown, STATISTICS), read_quantiles(summary, shown)
     regions, unread = decision_regions(summary, labels, shown)

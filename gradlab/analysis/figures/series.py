@@ -21,6 +21,9 @@ from gradlab.store.tables import LAYER, TIME
 
 KEYS = ("group", "step", "layer")
 
+AT_ONCE = 1_000_000
+"""Rows of the layers table that are read at once, about, so that a thousand layers fit any memory, too."""
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -30,13 +33,15 @@ class Series:
         rows: `group`, `step`, `layer`, `kind`, `units`, and for each statistic `NAME`, `NAME_low`, `NAME_high`: its
             mean over seeds with its interval, log10 of norms, where -inf is exactly 0; sorted by the first three.
         along_time: group -> whether its gradient is followed along time.
-        notes: what is left out.
+        shown: the groups and steps that it holds.
+        totals: kind of rows -> how many layers or time steps the deepest group has.
         skipped: what could not be read.
     """
 
     rows: pd.DataFrame
     along_time: Mapping[int, bool]
-    notes: tuple[str, ...]
+    shown: Excerpt
+    totals: Mapping[str, int]
     skipped: tuple[Skipped, ...]
 
     @cached_property
@@ -50,6 +55,13 @@ class Series:
         """The rows about layers."""
         return self.rows[self.rows["kind"] == LAYER]
 
+    def notes_on(self, rows: pd.DataFrame) -> tuple[str, ...]:
+        """What is left out of some of the rows."""
+        words = {LAYER: "layers", TIME: "time steps"}
+        deepest = {kind: _deepest(rows, kind) for kind in words}
+        fewer = [left_out(most, self.totals[kind], words[kind]) for kind, most in deepest.items() if most]
+        return (*self.shown.notes, *filter(None, fewer))
+
     def without_output(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Rows without a group's output layer, its last one; all time steps."""
         last = self.layers.groupby("group")["layer"].max()
@@ -59,8 +71,14 @@ class Series:
 def read_series(summary: Summary, shown: Excerpt, statistics: Sequence[str]) -> Series:
     """The chosen groups at the chosen steps."""
     trials, grouping = _chosen(summary, shown)
-    found = layer_series(trials, grouping, shown.steps, statistics, "profile and layers")
-    return _series(summary, shown, [_frame(one, step) for step, one in zip(shown.steps, found, strict=True)], found[:1])
+    first = summary.measured.layers.rows
+    rows = np.isin(summary.grouping.codes[first.trial], shown.groups).sum()
+    size = max(1, AT_ONCE // max(1, int(rows)))
+    found: list[LayerEstimates] = []
+    for start in range(0, len(shown.steps), size):
+        steps = shown.steps[start : start + size]
+        found += layer_series(trials, grouping, steps, statistics, "profile and layers")
+    return _series(summary, shown, [_frame(one, step) for step, one in zip(shown.steps, found, strict=True)], found)
 
 
 def read_records_of(summary: Summary, shown: Excerpt, whens: Sequence[When], statistics: Sequence[str]) -> Series:
@@ -99,14 +117,15 @@ def _series(
     # Recurrent series of several names, and norms that follow one layer, share its number: the first of them is shown.
     rows = rows[rows["kind"].isin([LAYER, TIME])].drop_duplicates([*KEYS, "kind"])
     fewer = rows[_few_layers(rows)].sort_values(list(KEYS), kind="stable", ignore_index=True)
-    notes = (*shown.notes, *filter(None, [left_out(_most_layers(fewer), _most_layers(rows), "layers")]))
+    totals = {kind: _deepest(rows, kind) for kind in (LAYER, TIME)}
     skipped = tuple(dict.fromkeys(miss for one in found for miss in one.skipped))
-    return Series(fewer, {group: summary.along_time[group] for group in shown.groups}, notes, skipped)
+    return Series(fewer, {group: summary.along_time[group] for group in shown.groups}, shown, totals, skipped)
 
 
-def _most_layers(rows: pd.DataFrame) -> int:
+def _deepest(rows: pd.DataFrame, kind: str) -> int:
     """How many layers, or time steps, the deepest group has."""
-    return int(rows.groupby(["group", "kind"])["layer"].nunique().max()) if len(rows) else 0
+    layers = rows[rows["kind"] == kind].groupby("group")["layer"].nunique()
+    return int(layers.max()) if len(layers) else 0
 
 
 def _few_layers(rows: pd.DataFrame) -> pd.Series:

@@ -38,12 +38,13 @@ def write_figures(report: Report, folder: Path) -> tuple[Path, ...]:
 
 def numbers_csv(figure: Figure, report: Report) -> str:
     """The numbers of a figure in long form, with the names of their groups; what is not known is empty."""
-    numbers = figure.numbers
+    numbers, digits = figure.numbers, None
     if isinstance(figure.chart, Regions):
+        digits = "%.7g"  # thousands of cells, of which nobody needs to know more
         numbers = pd.concat([_cells(row) for row in numbers.to_dict("records")], ignore_index=True)
     numbers = numbers.copy()
     numbers.insert(1, "label", [report.labels[group] for group in numbers["group"]])
-    return str(numbers.to_csv(index=False, lineterminator="\n"))
+    return str(numbers.to_csv(index=False, lineterminator="\n", float_format=digits))
 
 
 def _cells(row: Mapping[Any, Any]) -> pd.DataFrame:

@@ -25,6 +25,9 @@ _WRITTEN = 60
 
 _LINE: dict[str, Any] = {"color": "black", "linewidth": 1.8}
 
+_LONGEST, _SLANTED = 18, 0.6
+"""Characters of a setting beside an axis, and the room that they take where they stand aslant, in inches."""
+
 _TICKS = 12
 """Labels of an axis of settings."""
 
@@ -59,7 +62,8 @@ def draw_plane(figure: Figure, chart: Plane, report: Report) -> Canvas:
     x, y = (sorted(set(numbers[name]), key=rank) for name in ("x", "y"))
     size = (2.6, 2.0) if len(shown) > 1 else (max(3.2, min(6.0, 0.5 * len(x))), max(2.4, min(4.5, 0.42 * len(y))))
     foot = (chart.curve is not None) + (len(shown) < len(titles))
-    sheet = Sheet.of(len(shown), 3, size, figure.title, bar=True, foot=foot + _slanted(x))
+    below = _SLANTED if _are_long(x) else 0.0
+    sheet = Sheet.of(len(shown), 3, size, figure.title, bar=True, foot=foot, below=below)
     scale = _scale(numbers["value"], chart.logarithmic, chart.logarithmic)
     for place, (panel, title) in enumerate(zip(sheet.axes, shown, strict=True)):
         own = numbers[numbers["panel"] == title]
@@ -131,15 +135,15 @@ def _write(panel: Axes, table: pd.DataFrame, scale: Any, show: Any) -> None:
 def _name_ticks(panel: Axes, x: Sequence[Any], y: Sequence[Any]) -> None:
     for ticks, put in ((x, panel.set_xticks), (y, panel.set_yticks)):
         places = spread(range(len(ticks)), _TICKS)
-        put(places, [words(setting(ticks[place]), 24) for place in places])
-    if _slanted(x):
+        put(places, [words(setting(ticks[place]), _LONGEST) for place in places])
+    if _are_long(x):
         for text in panel.get_xticklabels():
             text.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
-def _slanted(x: Sequence[Any]) -> bool:
+def _are_long(x: Sequence[Any]) -> bool:
     """Whether names along the axis are too long to stand side by side."""
-    return max(len(setting(one)) for one in x) * min(len(x), _TICKS) > 44
+    return max(min(len(setting(one)), _LONGEST) for one in x) * min(len(x), _TICKS) > 40
 
 
 def _curve(panel: Axes, curve: pd.DataFrame, x: Sequence[Any], y: Sequence[Any]) -> None:

@@ -95,7 +95,14 @@ class Sheet:
 
     @classmethod
     def of(
-        cls, panels: int, columns: int, size: tuple[float, float], title: str, bar: bool = False, foot: int = 0
+        cls,
+        panels: int,
+        columns: int,
+        size: tuple[float, float],
+        title: str,
+        bar: bool = False,
+        foot: int = 0,
+        below: float = 0.0,
     ) -> Sheet:
         """A sheet with so many panels.
 
@@ -103,17 +110,18 @@ class Sheet:
             size: width and height of a panel.
             bar: whether there is to be room for a colour bar on the right.
             foot: lines of a legend or of notes below.
+            below: further room for the labels below each panel, in inches.
         """
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as Canvas
 
         columns = min(columns, panels)
         rows = math.ceil(panels / columns)
-        across, down = size[0] + _GAPS[0], size[1] + _GAPS[1]
+        across, down = size[0] + _GAPS[0], size[1] + _GAPS[1] + below
         width = _LEFT + columns * across + (_BAR if bar else 0)
         heading = textwrap.wrap(words(title, 200), max(20, int(width * 9)))
-        top, bottom = _LINE * (len(heading) + 1.6), _BOTTOM + _LINE * foot
-        height = top + rows * down - _GAPS[1] + bottom
+        top, bottom = _LINE * (len(heading) + 1.6), _BOTTOM + below + _LINE * foot
+        height = top + rows * down - _GAPS[1] - below + bottom
         page = Canvas(figsize=(width, height))
         FigureCanvasAgg(page)
         page.suptitle("\n".join(heading), fontweight="bold", y=1 - 0.1 / height, va="top")

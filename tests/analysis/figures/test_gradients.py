@@ -95,3 +95,5 @@ def test_along_time_where_the_gradient_is_followed_so(tmp_path: Path) -> None:
     assert isinstance(lines.chart, Lines)
     assert lines.chart.x_label == "time step"
     assert lines.numbers["layer"].unique().tolist() == [1, 2, 3, 4], "the output layer is no time step"
+    weights = figure(report, "weight-gradient-by-layer")
+    assert weights.numbers["layer"].unique().tolist() == [5], "time steps share their weights"

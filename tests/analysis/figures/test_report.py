@@ -40,6 +40,13 @@ def test_labels_and_factors(report: Report) -> None:
     assert report.factors[1] == {"depth": 2, "width": 16}
 
 
+@pytest.mark.parametrize("name", ["data.noise", "model.kwargs.x"])
+def test_what_some_networks_lack_tells_them_apart(tmp_path: Path, name: str) -> None:
+    trials = [FakeTrial("a", settings={name: 3}), FakeTrial("b", settings={name: None})]
+    report = make_report([make_run(tmp_path, [trials]).path])
+    assert set(report.labels) == {f"{name}=3", f"{name}=-"}
+
+
 def test_quantiles_are_means_over_seeds(report: Report) -> None:
     (figure,) = (one for one in report.figures if isinstance(one.chart, Quantiles))
     assert sorted(figure.numbers["step"].unique()) == [0, 20]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.report.numbers import number, percent, power, setting
+from gradlab.analysis.wording import number, percent, power, setting
 
 
 @pytest.mark.parametrize(
