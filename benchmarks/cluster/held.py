@@ -7,7 +7,7 @@ import resource
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from gradlab.cluster.connection import OBJECT_STORE
 from gradlab.cluster.engine import execute
 from gradlab.cluster.settings import ClusterSettings
 from gradlab.config.load import load
+from gradlab.config.sweep import Trial
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Part, plan
 from gradlab.preparing import prepare
@@ -56,11 +57,13 @@ class Held:
 class _Nobody:
     """Listens to nothing."""
 
-    def begin(self, trials: int, finished: int, parts: int) -> None: ...
+    sighted = None
+
+    def begin(self, trials: Sequence[Trial], finished: Collection[str], parts: int) -> None: ...
 
     def progress(self, share: float) -> None: ...
 
-    def stored(self, statuses: Sequence[str]) -> None: ...
+    def stored(self, statuses: Mapping[str, str]) -> None: ...
 
 
 def made_up(part: Part, _histories: list[TrialHistory]) -> bytes:

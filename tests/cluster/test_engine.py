@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +44,7 @@ SWEEP = """
         model.width: [4, 5, 6, 7, 8, 9]
         model.activation: [sigmoid, relu]
     """
-LONG = ("--set", "train.steps=2000", "--set", "record.every=500")
+LONG = ("--set", "train.steps=600", "--set", "record.every=200")
 
 NET = """\
 import faulthandler
@@ -109,16 +108,16 @@ def own_code(folder: Path, settings: str) -> Path:
     return write_config(folder, data + settings)
 
 
-def worker_of(out: Path) -> int:
-    """A process that is working on a task of the run in `out`."""
-    while True:
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if (entry / "cmdline").read_bytes().startswith(b"ray::gradlab"):
-                    return int(entry.name)
-            except OSError:
-                continue
-        time.sleep(0.01)
+def worker_at(parts: set[str]) -> int | None:
+    """A process that is working on one of these parts: Ray shows the name of its task."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            shown = (entry / "cmdline").read_bytes().partition(b"\0")[0].decode().strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if shown.startswith("ray::gradlab ") and shown.split()[1] in parts:
+            return int(entry.name)
+    return None
 
 
 def test_the_same_tables_as_on_this_machine(address: str, config: Path, tmp_path: Path) -> None:
@@ -160,11 +159,16 @@ def test_one_trial_that_ends_its_process(address: str, tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_costs_nothing(address: str, config: Path, tmp_path: Path) -> None:
+    here = train(config, tmp_path / "here", *LONG)
+    planned = {path.stem for path in (here / "trials").glob("*.parquet")}
     process = on_ray(config, tmp_path / "there", address, *LONG)
-    os.kill(worker_of(tmp_path / "there"), signal.SIGKILL)
+    wait_for(lambda: worker_at(planned) is not None, process, 600)
+    victim = worker_at(planned)
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
     answer = finished(process)
     assert answer.code == 0, answer.stderr
-    same_runs(only_run(tmp_path / "there"), train(config, tmp_path / "here", *LONG))
+    same_runs(only_run(tmp_path / "there"), here)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])

@@ -73,7 +73,7 @@ def _row(region: Region, trial: Any) -> dict[str, Any]:
         ends |= {f"{name}_min": float(middles[0]) - half, f"{name}_max": float(middles[-1]) + half}
     decided = region.decided.ravel()
     return {
-        "seed": int(trial["seed"]),
+        "seed": None if pd.isna(trial["seed"]) else int(trial["seed"]),
         "trial_id": str(trial["trial_id"]),
         "step": region.step,
         **ends,

@@ -21,6 +21,9 @@ from gradlab.store.tables import LAYER, TIME
 
 KEYS = ("group", "step", "layer")
 
+AT_ONCE = 1_000_000
+"""Rows of the layers table that are read at once, about, so that a thousand layers fit any memory, too."""
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -68,8 +71,14 @@ class Series:
 def read_series(summary: Summary, shown: Excerpt, statistics: Sequence[str]) -> Series:
     """The chosen groups at the chosen steps."""
     trials, grouping = _chosen(summary, shown)
-    found = layer_series(trials, grouping, shown.steps, statistics, "profile and layers")
-    return _series(summary, shown, [_frame(one, step) for step, one in zip(shown.steps, found, strict=True)], found[:1])
+    first = summary.measured.layers.rows
+    rows = np.isin(summary.grouping.codes[first.trial], shown.groups).sum()
+    size = max(1, AT_ONCE // max(1, int(rows)))
+    found: list[LayerEstimates] = []
+    for start in range(0, len(shown.steps), size):
+        steps = shown.steps[start : start + size]
+        found += layer_series(trials, grouping, steps, statistics, "profile and layers")
+    return _series(summary, shown, [_frame(one, step) for step, one in zip(shown.steps, found, strict=True)], found)
 
 
 def read_records_of(summary: Summary, shown: Excerpt, whens: Sequence[When], statistics: Sequence[str]) -> Series:

@@ -7,6 +7,8 @@ import hashlib
 from importlib.resources import files
 from string import Template
 
+import numpy as np
+
 from gradlab.analysis.figures.figure import Figure
 from gradlab.analysis.figures.report import Report
 from gradlab.report.numbers import count_of
@@ -36,6 +38,7 @@ SCRIPTS = (
 """The scripts in their order: one after the other, in one function, they are the page's script."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a sum beyond float64 is shown as what it is: infinite, or unknown
 def page(report: Report, made: prose.Made) -> str:
     """The whole file as text.
 

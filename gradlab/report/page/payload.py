@@ -144,7 +144,7 @@ def _regions(numbers: pd.DataFrame, groups: int, pool: Pool) -> list[Plain]:
         found.append(
             {
                 "group": int(row["group"]),
-                "seed": int(row["seed"]),
+                "seed": None if pd.isna(row["seed"]) else int(row["seed"]),
                 "step": int(row["step"]),
                 "box": [_rounded(row[name]) for name in ("x_min", "x_max", "y_min", "y_max")],
                 "resolution": int(row["resolution"]),
