@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.first_step import FirstStep, measure_first_step
 from gradlab.engine.modules.training import train_custom
+from gradlab.engine.quantiles import LEVELS
 from gradlab.engine.tasks import Task
 from tests.engine.comparison import as_task
 from tests.oracles import plain
@@ -93,8 +94,8 @@ def assert_first_record(function: str, kwargs: Any, task: Task) -> None:
     assert list(of_batch.weight_prints) == history.weight_prints.tolist()
     compared = 0
     for name, values in history.layer_values.items():
-        own = of_probe if name in {"preactivation_rms", *_OF_UNITS} else of_batch
-        for info, value, meaningless in zip(history.layers, values[0], history.meaningless[name], strict=True):
+        own = of_probe if name in {"preactivation_rms", *_OF_UNITS, *LEVELS} else of_batch
+        for info, value, meaningless in zip(history.layers, values[0], history.meaningless_in(name)[0], strict=True):
             if name != "update_ratio":
                 assert (name not in own.rows[info.name]) == meaningless, (info.name, name)
             if not meaningless and name != "update_ratio":
