@@ -214,4 +214,5 @@ def test_examples_that_come_twice_change_nothing() -> None:
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
     x, y = gaussian(7, 5), torch.arange(7) % 3
     once, twice = measure(model, x, y), measure(model, torch.cat([x, x]), torch.cat([y, y]))
-    assert_rows(twice, once.rows)
+    # All but quantiles, which lie between other neighbours then.
+    assert_rows(twice, {layer: {k: v for k, v in row.items() if k not in LEVELS} for layer, row in once.rows.items()})
