@@ -50,6 +50,9 @@ def _contents(history: TrialHistory) -> dict[str, Any]:
         "diverged_step": repr(history.diverged_step),
         "parameters": history.parameters,
         "never_zero": history.never_zero,
+        "decisions": repr(
+            history.decisions and {step: classes.tolist() for step, classes in history.decisions.decided.items()}
+        ),
         "status": history.status,
         **history.step_values,
         **history.layer_values,
