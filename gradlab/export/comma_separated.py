@@ -1,7 +1,8 @@
-"""A run as CSV files: the three tables with every digit, for spreadsheets and for whatever reads no Parquet."""
+"""A run as CSV files: its tables with every digit, for spreadsheets and for whatever reads no Parquet."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import pyarrow as pa
 from pyarrow import csv
 
 from gradlab.export.selection import Rows
-from gradlab.store.tables import schema
+from gradlab.store.tables import OPTIONAL, schema
 
 
 def write_csv(trials: pa.Table, rows: Rows, folder: Path) -> None:
-    """Write `trials.csv`, `steps.csv` and `layers.csv`, part by part.
+    """Write `trials.csv`, `steps.csv`, `layers.csv` and, where there are such rows, `regions.csv`, part by part.
 
     Numbers have as many digits as bring back the same float64. Null is an empty cell, infinity `inf`, not a number
     `nan`; texts stand in quotes, flags are `true` and `false`.
@@ -24,6 +25,10 @@ def write_csv(trials: pa.Table, rows: Rows, folder: Path) -> None:
     _write(folder / "trials.csv", trials.schema, [trials])
     for table in ("steps", "layers"):
         _write(folder / f"{table}.csv", schema(table), rows(table))
+    for table in OPTIONAL:
+        parts = rows(table)
+        if (first := next(parts, None)) is not None:
+            _write(folder / f"{table}.csv", schema(table), itertools.chain([first], parts))
 
 
 def _write(path: Path, columns: pa.Schema, parts: Iterable[pa.Table]) -> None:

@@ -17,7 +17,7 @@ from gradlab.errors import UsageError
 from gradlab.store.finding import Skipped
 from gradlab.store.part_files import at_once, read_part
 from gradlab.store.rundir import RunDirectory
-from gradlab.store.tables import TRIALS
+from gradlab.store.tables import OPTIONAL, TRIALS
 from gradlab.store.uniting import conformed, united_schema
 
 
@@ -117,7 +117,7 @@ def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None
 
     Args:
         run: one that `find_runs` found.
-        table: `trials`, `steps` or `layers`.
+        table: its name.
         columns: the columns to read, `trial_id` always among them; all of them if None.
 
     Yields:
@@ -128,6 +128,8 @@ def parts_of(run: RunDirectory, table: str, columns: Sequence[str] | None = None
     files = run.files_of(table, finished)
     for name, part in finished.items():
         for path in files[name]:
+            if table in OPTIONAL and not path.exists():
+                continue
             piece = read_part(path, table, columns)
             if part.ids is not None and not isinstance(piece, Skipped):
                 piece = piece.filter(pc.is_in(piece["trial_id"], value_set=part.ids))

@@ -125,6 +125,9 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
 }
 """Table -> column -> type. Every part has a file of the first three, a part with regions one of the fourth, too."""
 
+OPTIONAL = ("regions",)
+"""Tables of which a part may have no file."""
+
 TRIALS, STEPS, LAYERS, REGIONS = (TABLES[table] for table in _TABLES)
 
 DESCRIPTIONS = {table: {name: told for name, (_, told) in columns.items()} for table, columns in _TABLES.items()}

@@ -272,7 +272,10 @@ def test_a_user_s_activation_measures_as_the_built_in_one(
         for run in (mine, theirs):
             rows = read(run, table).merge(read(run, "trials")[["trial_id", "seed"]]).sort_values(keys)
             frames.append(rows.drop(columns="trial_id").reset_index(drop=True))
-        pd.testing.assert_frame_equal(*frames, rtol=1e-6, atol=1e-9)
+        # Measured in float64 and in float32: a quantile near 0 differs by what the layer's size is rounded to.
+        spread = [name for name in frames[0] if name.startswith("activation_q")]
+        pd.testing.assert_frame_equal(*(rows[spread] for rows in frames), rtol=1e-6, atol=1e-6)
+        pd.testing.assert_frame_equal(*(rows.drop(columns=spread) for rows in frames), rtol=1e-6, atol=1e-9)
     for name in ("predicted_gradient_decay", "dead_fraction", "saturated_fraction", "gradient_decay"):
         one, two = (read(run, "trials").sort_values("seed")[name].tolist() for run in (mine, theirs))
         assert one == pytest.approx(two, rel=1e-6, nan_ok=True), name

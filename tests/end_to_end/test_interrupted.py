@@ -97,12 +97,13 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("within", "body"),
     [
-        ("noted('told')", "    time.sleep(600)\n"),
+        ("noted('told')", "    up()\n    time.sleep(600)\n"),
         (
             "raised()",
-            "    while True:\n        try:\n            time.sleep(600)\n        except BaseException: pass\n",
+            "    while True:\n        try:\n            up()\n            time.sleep(600)\n"
+            "        except BaseException: pass\n",
         ),
-        ("noted('told')", "    subprocess.run(['sleep', '600'])\n"),
+        ("noted('told')", "    up()\n    subprocess.run(['sleep', '600'])\n"),
     ],
     ids=["long call", "swallowed", "program beside"],
 )
@@ -111,7 +112,7 @@ def test_what_does_not_stop_is_ended(within: str, body: str, number: signal.Sign
     """A safe point that never comes, an exception that gets lost: after a moment's grace the process ends anyway."""
     program = (
         "import subprocess, time\nfrom gradlab.interrupts import noted, raised, take_signals\n"
-        f"take_signals()\nwith {within}:\n    print('up', flush=True)\n{body}"
+        f"def up(): print('up', flush=True)\ntake_signals()\nwith {within}:\n{body}"
     )
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", program],

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gradlab.engine.decisions import Decisions
+from gradlab.engine.history import TrialHistory
 from gradlab.export.comma_separated import write_csv
 from gradlab.export.selection import select
 from gradlab.store.reading import Skipped, parts_of
+from gradlab.store.row_groups import PartFiles
 from gradlab.store.rundir import RunDirectory
 from gradlab.store.tables import TABLES, schema
+from gradlab.tabulate import regions_table
 from tests.export.runs import AWKWARD, awkward_run
 from tests.store.synthetic import FakeTrial, arrow, make_run
 
@@ -58,7 +63,7 @@ def assert_same(found: Rows, wanted: Rows) -> None:
     assert [{name: bits(value) for name, value in row.items()} for row in found] == plain
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", ["trials", "steps", "layers"])
 def test_every_cell_comes_back_with_its_bits(table: str, tmp_path: Path) -> None:
     run = awkward_run(tmp_path)
     file = exported(run, tmp_path) / f"{table}.csv"
@@ -66,7 +71,7 @@ def test_every_cell_comes_back_with_its_bits(table: str, tmp_path: Path) -> None
     assert_same(read_back(file, types), stored(run, table))
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", ["trials", "steps", "layers"])
 def test_pandas_reads_the_same_bits(table: str, tmp_path: Path) -> None:
     run = awkward_run(tmp_path)
     file = exported(run, tmp_path) / f"{table}.csv"
@@ -100,7 +105,7 @@ def test_no_more_than_two_parts_are_in_memory(tmp_path: Path) -> None:
 
     def parts(table: str) -> Iterator[pa.Table]:
         nonlocal most
-        for place in range(20):
+        for place in range(0 if table == "regions" else 20):
             part = arrow([FakeTrial(str(place))])[table]
             alive.append(weakref.ref(part))
             most = max(most, sum(one() is not None for one in alive))
@@ -125,10 +130,21 @@ def test_a_column_that_a_part_lacks_is_null(tmp_path: Path) -> None:
 
 def test_a_chosen_trial_brings_its_own_rows(tmp_path: Path) -> None:
     folder = exported(awkward_run(tmp_path), tmp_path, "status == 'failed'")
-    for table in TABLES:
+    for table in ("trials", "steps", "layers"):
         assert pd.read_csv(folder / f"{table}.csv", dtype={"trial_id": str})["trial_id"].unique() == [
             AWKWARD[2].trial_id
         ]
+
+
+def test_what_was_decided_in_the_plane_is_a_file_where_there_is_such(tmp_path: Path) -> None:
+    decided = Decisions(np.array([[0.5, 1 / 3]]), {0: np.array([1])}, np.array([[0.1, -2.0]]), np.array([0]))
+    run = make_run(tmp_path, [[FakeTrial("a")]])
+    assert not (exported(run, tmp_path) / "regions.csv").exists()
+    regions = regions_table([TrialHistory("b", decisions=decided)])
+    run.place_part("planar", PartFiles.of(arrow([FakeTrial("b")]) | {"regions": regions}))
+    file = exported(run, tmp_path) / "regions.csv"
+    assert_same(read_back(file, TABLES["regions"]), stored(run, "regions"))
+    assert len(pd.read_csv(file)) == 2
 
 
 def test_swept_fields_of_all_parts_are_columns(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def wanted(trial: FakeTrial) -> Points:
         add("gradient/norm", row["step"], row["grad_norm"])
         add("gradient/log10_norm", row["step"], math.log10(row["grad_norm"]))
     told = LAYERS.keys() - {"trial_id", "step", "layer", "name", "kind", "units", "weight_count", "non_finite"}
+    told = {column for column in told if not column.startswith("activation_q")}  # null in runs made by hand
     for row in trial.layer_rows():
         for column in told - {"weight_grad_norm", "delta_rms", "bias_grad_norm"}:
             add(f"{column}/{row['layer']:02d} {row['name']}", row["step"], row[column])
