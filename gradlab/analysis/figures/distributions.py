@@ -13,11 +13,10 @@ from gradlab.analysis.figures.figure import Figure, Quantiles
 from gradlab.analysis.figures.series import KEYS, Series, read_records_of
 from gradlab.analysis.summary import Summary
 from gradlab.analysis.wording import number
+from gradlab.store.tables import LAYERS
 
-PER_CENTS = ("01", "05", "10", "25", "50", "75", "90", "95", "99")
-"""The quantiles that are recorded."""
-
-_COLUMNS = {f"activation_q{part}": f"q{part}" for part in PER_CENTS}
+_COLUMNS = {name: name.removeprefix("activation_") for name in LAYERS if name.startswith("activation_q")}
+"""Column of the layers table -> what it is called in the figure's numbers."""
 
 
 def read_quantiles(summary: Summary, shown: Excerpt) -> Series:
