@@ -90,7 +90,8 @@ class ModuleRecord:
             torch.random.set_rng_state(random_state)
             of_gradients, grad_norm = gradient_statistics(twin, exact, mean, examples, own_gradients(after))
             twin, probe = float64_twin(before.eval(), self._probe, total)
-            of_units = unit_statistics(twin, probe, total)
+            at_end = step in (0, self.trial.train.steps - 1) or not finite
+            of_units = unit_statistics(twin, probe, total, at_end)
             eval_loss, eval_metric = self._evaluate(before, self.task.x_eval, self.task.y_eval)
         of_weights = weight_statistics(before, after if finite else None)
         names = [row_key(info) for info in self._infos]

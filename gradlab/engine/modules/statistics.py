@@ -161,12 +161,12 @@ def weight_prints(uses: Sequence[LayerUse]) -> list[float]:
     return [weight_print(all_weights(use.module)).item() for use in uses]
 
 
-def unit_statistics(twin: nn.Module, batch: Any, loss: Loss) -> Rows:
-    """Statistics of units on the probe, in eval mode; the last layer is the output."""
+def unit_statistics(twin: nn.Module, batch: Any, loss: Loss, spread: bool = True) -> Rows:
+    """Statistics of units on the probe, in eval mode, with `spread` quantiles, too; the last layer is the output."""
     twin.eval()
     uses, value = _run(twin, batch, loss)
     gradients = _gradients(value, [z for use in uses for z in (*use.preactivations, *use.final_states)])
-    rows = {use.name: _unit_row(use, gradients) for use in uses}
+    rows = {use.name: _unit_row(use, gradients, spread) for use in uses}
     rows[uses[-1].name] = {"preactivation_rms": rows[uses[-1].name]["preactivation_rms"]}
     return rows
 
@@ -216,7 +216,7 @@ def _gradients(value: Tensor, wanted: Sequence[Tensor]) -> dict[int, Tensor | No
     return dict(zip(map(id, reachable), found, strict=True))
 
 
-def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str, float]:
+def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None], spread: bool) -> dict[str, float]:
     z = torch.cat([use.by_unit(tensor.detach()).flatten(0, 1) for tensor in use.preactivations])
     reached = torch.zeros(use.units, dtype=torch.bool, device=z.device)
     for tensor in use.preactivations:
@@ -237,11 +237,12 @@ def _unit_row(use: LayerUse, gradients: Mapping[int, Tensor | None]) -> dict[str
     zero = activation.zero_derivative
     row["dead_units"] = 0.0 if zero is None else float(zero(u).all(0).sum().item())
     row["saturated_fraction"] = 0.0 if activation.saturated is None else activation.saturated(u).double().mean().item()
-    first = use.activation_outputs[0]
-    few = first[: examples_for(first[0].numel())]
-    spread = quantiles(few.detach().reshape(1, -1)).flatten().tolist()
-    of_activations = {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
-    return row | of_activations | dict(zip(LEVELS, spread, strict=True))
+    row |= {"activation_mean": a.mean().item(), "activation_rms": a.square().mean().sqrt().item()}
+    if spread:
+        first = use.activation_outputs[0]
+        few = first[: examples_for(first[0].numel())].detach().reshape(1, -1)
+        row |= dict(zip(LEVELS, quantiles(few).flatten().tolist(), strict=True))
+    return row
 
 
 def log10(value: float) -> float:
