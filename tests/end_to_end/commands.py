@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import yaml
 from typer.testing import CliRunner
 
 from gradlab.commands.application import app
+from gradlab.store.tables import OPTIONAL, TABLES
 
 COMMAND = shutil.which("gradlab", path=str(Path(sys.executable).parent)) or "gradlab"
 
-KEYS = {"trials": ["trial_id"], "steps": ["trial_id", "step"], "layers": ["trial_id", "step", "layer"]}
+KEYS = {
+    "trials": ["trial_id"],
+    "steps": ["trial_id", "step"],
+    "layers": ["trial_id", "step", "layer"],
+    "regions": ["trial_id", "step", "kind", "x", "y"],
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,9 @@ def only_run(out: Path) -> Path:
 
 
 def read(run: Path, table: str) -> pd.DataFrame:
-    """A table of a run as anyone reads it, in the order of its keys."""
+    """A table of a run as anyone reads it, in the order of its keys; without rows where the run has no such table."""
+    if table in OPTIONAL and not any((run / table).glob("*.parquet")):
+        return pa.schema(TABLES[table].items()).empty_table().to_pandas()
     return pd.read_parquet(run / table).sort_values(KEYS[table], ignore_index=True)
 
 
@@ -102,7 +111,7 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def same_runs(one: Path, other: Path) -> None:
-    """All three tables of both runs hold the same rows, to the last bit."""
+    """All tables of both runs hold the same rows, to the last bit."""
     for table in KEYS:
         same(read(one, table), read(other, table))
 

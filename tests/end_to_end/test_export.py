@@ -41,9 +41,10 @@ def test_csv(finished: Finished) -> None:
     folder = Path(f"{finished.path.name}-csv")
     assert (answer.code, answer.stdout) == (0, f"{folder}\n")
     assert (
-        answer.stderr == f"written: {folder} (26 trials of {finished.path.name}); layers.csv, steps.csv, trials.csv\n"
+        answer.stderr
+        == f"written: {folder} (26 trials of {finished.path.name}); layers.csv, regions.csv, steps.csv, trials.csv\n"
     )
-    assert sorted(path.name for path in folder.iterdir()) == ["layers.csv", "steps.csv", "trials.csv"]
+    assert {path.name for path in folder.iterdir()} == {f"{table}.csv" for table in KEYS}
     for table, keys in KEYS.items():
         wanted = read(finished.path, table)
         found = pd.read_csv(folder / f"{table}.csv", dtype={"trial_id": str}).sort_values(keys, ignore_index=True)
