@@ -18,7 +18,7 @@ from torch import Tensor
 from gradlab.engine.activations import Activation
 from gradlab.engine.layout import Layout
 from gradlab.engine.measure import GradientNorms
-from gradlab.engine.network import Network
+from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised
 from gradlab.engine.tasks import loss_signal
 
@@ -67,10 +67,11 @@ class Confidence:
             self._norm(self._u, layer, u)
         if u.shape[1] * u.shape[2] >= KINKS_MATTER:
             return
-        for start, stop, activation in self._network.runs(len(u)):
+        for trials, activation in self._network.runs(len(u)):
+            piece = part(u, trials)
             for kink in activation.kernel.kinks or ():
-                distance = (u[start:stop] - kink).abs_() if kink else u[start:stop].abs()
-                nearest = self._nearest[layer, start:stop]
+                distance = (piece - kink).abs_() if kink else piece.abs()
+                nearest = self._nearest[layer, trials]
                 torch.minimum(nearest, distance.amin((1, 2)), out=nearest)
 
     def activation(self, layer: int, h: Tensor) -> None:
@@ -80,9 +81,9 @@ class Confidence:
 
     def arriving(self, layer: int, signal: Tensor) -> None:
         """Note the size of d loss / d h, where float32 doesn't know slopes exactly."""
-        for start, stop, activation in self._network.runs(len(signal)):
+        for trials, activation in self._network.runs(len(signal)):
             if not activation.kernel.piecewise_linear:
-                torch.linalg.vector_norm(signal[start:stop].flatten(1), dim=1, out=self._signal[layer, start:stop])
+                torch.linalg.vector_norm(part(signal, trials).flatten(1), dim=1, out=self._signal[layer, trials])
 
     def leaving(self, layer: int, inputs: Tensor, gradient: Tensor) -> None:
         """Note whether entries of the weights' gradient, [trial, fan_in, fan_out], may be 0 though they should not be.
@@ -90,14 +91,14 @@ class Confidence:
         Those of an input that is 0 in the whole minibatch, [trial, row, unit], are.
         """
         output = layer == len(self._network.counts)
-        for start, stop, activation in self._network.runs(len(gradient)):
+        for trials, activation in self._network.runs(len(gradient)):
             linear = activation.kernel.piecewise_linear
             if output or not linear:
-                zero = gradient[start:stop].abs().amin(2) == 0
+                zero = part(gradient, trials).abs().amin(2) == 0
                 if linear or layer == 0:
-                    used = inputs[start:stop].abs().amax(1) != 0
+                    used = part(inputs, trials).abs().amax(1) != 0
                     zero &= used.repeat(1, zero.shape[1] // used.shape[1])
-                self._lost[start:stop] |= zero.any(1)
+                self._lost[trials] |= zero.any(1)
 
     def doubtful(
         self, norms: GradientNorms, sizes: Tensor, x: Tensor, y: Tensor, output: Tensor, signal: Tensor, kind: str

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradlab.config.sweep import Trial
-from gradlab.engine import evaluation, probe, units
+from gradlab.engine import evaluation, groups, units
 from gradlab.engine.batches import count_recorded
 from gradlab.engine.memory import require
 from gradlab.engine.stacks import Part, Stack, recorded_rows
@@ -213,7 +213,7 @@ def _of_look(sizes: Sizes) -> int:
     """Bytes of the trials that are looked at together, in float64, with flags of every unit and example."""
     model = sizes.trial.model
     rows = min(sizes.probe, max(1, units.CHUNK // sizes.units))
-    together = max(probe.GROUP, rows * sizes.units)
+    together = max(groups.GROUP, rows * sizes.units)
     kept = 3 + 3 * (model.norm != "none") + (6 if model.family == "cnn" else 0)
     return together * (kept * FLOAT64 + model.depth)
 

@@ -109,6 +109,14 @@ class LayerParameters:
         """A copy of those of some trials."""
         return self._each(lambda tensor: tensor[list(trials)])
 
+    @classmethod
+    def joined(cls, pieces: Sequence[LayerParameters]) -> LayerParameters:
+        """A copy of those of all trials, one piece after the other."""
+        tensors = zip(*(piece.tensors() for piece in pieces), strict=True)
+        weight, bias, *affine = (torch.cat(own) for own in tensors)
+        gain, shift = affine or (None, None)
+        return cls(weight, bias, gain, shift)
+
     def between(self, trials: slice) -> LayerParameters:
         """Views of those of neighbouring trials; fewer where not all of them have the layer."""
         return self._each(lambda tensor: tensor[trials])

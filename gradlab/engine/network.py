@@ -43,12 +43,12 @@ class Network:
         shapes = [(count, 1, self.shape.width) for count in self.counts]
         return [RunningMoments(like.new_zeros(shape), like.new_ones(shape)) for shape in shapes]
 
-    def runs(self, count: int) -> list[tuple[int, int, Activation]]:
-        """The first `count` trials as runs (start, stop, activation) of equal activation."""
+    def runs(self, count: int) -> list[tuple[slice, Activation]]:
+        """The first `count` trials as runs of equal activation."""
         runs, start = [], 0
         for _label, group in groupby(self.activations[:count], key=lambda activation: activation.label):
             members = list(group)
-            runs.append((start, start + len(members), members[0]))
+            runs.append((slice(start, start + len(members)), members[0]))
             start += len(members)
         return runs
 
@@ -57,3 +57,8 @@ class Network:
         if self.shape.family == "mlp":
             return x.flatten(2)
         return x.permute(0, 1, 3, 4, 2).reshape(x.shape[0], -1, self.shape.in_features)
+
+
+def part(tensor: Tensor, trials: slice) -> Tensor:
+    """tensor[trials], without a new view where that is all of it."""
+    return tensor if trials.start == 0 and trials.stop == tensor.shape[0] else tensor[trials]

@@ -30,6 +30,11 @@ class RunningMoments:
         """A copy of those of some trials."""
         return RunningMoments(self.mean[list(trials)], self.variance[list(trials)])
 
+    @classmethod
+    def joined(cls, pieces: Sequence[RunningMoments]) -> RunningMoments:
+        """A copy of those of all trials, one piece after the other."""
+        return cls(torch.cat([piece.mean for piece in pieces]), torch.cat([piece.variance for piece in pieces]))
+
     def between(self, trials: slice) -> RunningMoments:
         """Views of those of neighbouring trials; fewer where not all of them have the layer."""
         return RunningMoments(self.mean[trials], self.variance[trials])

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from gradlab.engine.alignment import affine_into, aligned, product_into
 from gradlab.engine.layout import LayerParameters
-from gradlab.engine.network import Network
+from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised, RunningMoments, normalise, normalise_back
 from gradlab.engine.products import Convolutions, Dense
+from gradlab.engine.scratch import Scratch
 
 
 class Observer(Protocol):
@@ -59,6 +60,7 @@ class Passes:
             uses the batch's own moments, and the way back may follow. None for passes in eval mode.
         exact: whether slopes are taken from phi's input, by `Activation.derivative`, which keeps its digits where phi
             saturates.
+        scratch: memory shared with other passes in eval mode; None for memory of its own.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Passes:
         gradients: Sequence[LayerParameters] | None = None,
         *,
         exact: bool = False,
+        scratch: Scratch | None = None,
     ) -> None:
         self._network, self._layers, self._gradients, self._exact = network, layers, gradients, exact
         self._trains = gradients is not None
@@ -76,8 +79,7 @@ class Passes:
         self._runs = [network.runs(count) for count in network.counts]
         self._hidden: list[_Hidden] = []
         self._top = layers[-1].weight
-        self._storage: dict[str, Tensor] = {}
-        self._buffers: dict[tuple[str, int, int], Tensor] = {}
+        self._scratch = scratch or Scratch(self._top.dtype, self._top.device)
 
     def forward(
         self,
@@ -184,25 +186,26 @@ class Passes:
         """phi(u), in u's own memory where u is not needed any more."""
         keeps = self._keeps_input(index)
         out = self._buffer(f"a{index}", *u.shape[:2]) if keeps else u
-        for start, stop, activation in self._runs[index]:
-            piece = u[start:stop]
+        for trials, activation in self._runs[index]:
+            piece, into = part(u, trials), part(out, trials)
             if self._exact:
-                out[start:stop] = aligned(activation.function, piece)
+                into.copy_(aligned(activation.function, piece))
             else:
-                activation.kernel.apply(piece, out[start:stop] if keeps else piece)
+                activation.kernel.apply(piece, into)
         return out
 
     def _keeps_input(self, index: int) -> bool:
         runs = self._runs[index]
-        return self._trains and (self._exact or any(activation.kernel.keeps_z for _, _, activation in runs))
+        return self._trains and (self._exact or any(activation.kernel.keeps_z for _, activation in runs))
 
     def _pass_activation(self, index: int, signal: Tensor, hidden: _Hidden) -> None:
-        for start, stop, activation in self._runs[index]:
+        for trials, activation in self._runs[index]:
+            kept = hidden.u if self._exact or activation.kernel.keeps_z else hidden.a
+            own, kept = part(signal, trials), part(kept, trials)
             if self._exact:
-                signal[start:stop] *= aligned(activation.derivative, hidden.u[start:stop])
+                own *= aligned(activation.derivative, kept)
             else:
-                kept = hidden.u if activation.kernel.keeps_z else hidden.a
-                activation.kernel.pass_back(signal[start:stop], kept[start:stop])
+                activation.kernel.pass_back(own, kept)
 
     def _gather(self, h: Tensor, top: Tensor, examples: int) -> Tensor:
         """The inputs of the output layer, [trial, example, unit]."""
@@ -234,13 +237,5 @@ class Passes:
         return min(index, 1) if self._network.shape.residual else index % 2
 
     def _buffer(self, name: str, trials: int, rows: int, units: int | None = None) -> Tensor:
-        """Memory [trial, row, unit], the same for the same name; made when it is first used."""
-        key = (name, trials, rows)
-        if key not in self._buffers:
-            size = (trials, rows, self._network.shape.width if units is None else units)
-            count = trials * rows * size[2]
-            if name not in self._storage or self._storage[name].numel() < count:
-                self._storage[name] = self._layers[-1].weight.new_empty(count)
-                self._buffers = {known: view for known, view in self._buffers.items() if known[0] != name}
-            self._buffers[key] = self._storage[name][:count].view(size)
-        return self._buffers[key]
+        """Memory [trial, row, unit], the same for the same name."""
+        return self._scratch.take(name, trials, rows, self._network.shape.width if units is None else units)

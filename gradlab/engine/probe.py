@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from gradlab.engine.confidence import cancellation
+from gradlab.engine.doubts import Doubt, Doubts
+from gradlab.engine.groups import Group, group_slices, in_groups
 from gradlab.engine.layout import LayerParameters, Layout
+from gradlab.engine.look import Look
 from gradlab.engine.measure import Statistics, replace_trials
 from gradlab.engine.network import Network
 from gradlab.engine.passes import Passes
-from gradlab.engine.snapshot import Snapshot
-from gradlab.engine.units import CANCELLATION, Group, Seen, look_at, rows_at_once
-
-GROUP = 1 << 17
-"""Elements of a hidden layer of all trials that are looked at together: half a megabyte, found to be quickest."""
+from gradlab.engine.scratch import Scratch
+from gradlab.engine.snapshot import Joining, Snapshot
+from gradlab.engine.units import CANCELLATION, Chunk, Seen, rows_at_once
 
 
 class UnitProbe:
@@ -29,20 +30,31 @@ class UnitProbe:
     Args:
         layers: the parameters, views of a buffer in which training updates them.
         x, y: the probe, [example, ...].
+        at_once: whether what is measured is complete at once.
+
+    Attributes:
+        doubts: what waits to be measured in float64.
     """
 
     def __init__(
-        self, network: Network, layout: Layout, layers: Sequence[LayerParameters], x: Tensor, y: Tensor, kind: str
+        self,
+        network: Network,
+        layout: Layout,
+        layers: Sequence[LayerParameters],
+        x: Tensor,
+        y: Tensor,
+        kind: str,
+        scratch: Scratch,
+        at_once: bool = False,
     ) -> None:
         self._layout, self._x, self._y, self._kind = layout, x, y, kind
-        self._groups = []
-        trials = len(layout.depths)
-        together = _together(layout, x)
-        for start in range(0, trials, together):
-            own = slice(start, min(start + together, trials))
-            part = network.of(range(own.start, own.stop))
-            of_part = [layer.between(own) for layer in [*layers[: len(part.counts)], layers[-1]]]
-            self._groups.append(Group(own, part, of_part, Passes(part, of_part)))
+        self.doubts = Doubts(self._exactly, layout, len(x), at_once)
+        self._looks: dict[int, tuple[Chunk, list[Look]]] = {}
+        for examples in (len(part) for part, _ in _chunks(layout, x, y)):
+            if examples not in self._looks:
+                chunk = Chunk(layout, examples, layers[0].weight)
+                groups = in_groups(network, layers, examples, scratch)
+                self._looks[examples] = chunk, [Look(group, chunk, scratch) for group in groups]
         # A weight that is 0 lets no gradient through; none becomes 0 by training, but for those of dead units.
         sparse = [layout.across((layer.weight == 0).flatten(1).any(1)) for layer in layers]
         self._sparse = torch.stack(sparse).any(0)
@@ -52,6 +64,8 @@ class UnitProbe:
     ) -> Statistics:
         """The statistics of every hidden layer on the probe, the networks in eval mode, [layer, trial].
 
+        Those of trials in doubt are put right when `doubts` are settled, unless quantiles are asked for.
+
         Args:
             stack: all the networks with their weights as they are now.
             sizes: the norms of each layer's weights and biases, [2, layer, trial].
@@ -59,16 +73,23 @@ class UnitProbe:
             doubtful: those that float32 doesn't tell well, likewise.
             spread: whether quantiles of activations are among the statistics.
         """
-        seen = Seen(self._layout, self._x, torch.float32, spread)
-        for group in self._groups:
-            moments = [moments.between(group.trials) for moments in stack.moments[: len(group.network.counts)]]
-            look_at(group, moments, self._x, self._y, self._kind, seen)
+        seen = Seen(self._layout, self._x, spread)
+        for place, (x, y) in enumerate(_chunks(self._layout, self._x, self._y)):
+            chunk, looks = self._looks[len(x)]
+            for look in looks:
+                look.take(x, y, self._kind, stack.moments, seen.spread if place == 0 else None)
+            seen.add(chunk, slice(None))
         found, unclear = seen.statistics()
         unclear = unclear | self._cancels(found, sizes)
         again = torch.nonzero(wanted & (doubtful | unclear | self._sparse)).flatten().tolist()
-        if again:
+        if again and spread:
             replace_trials(found, measure_units(stack.of(again), self._x, self._y, spread), again)
+        elif again:
+            self.doubts.add(Doubt(again, stack.of(again), found))
         return found
+
+    def _exactly(self, joining: Joining, doubts: Sequence[Doubt]) -> Statistics:
+        return measure_units(joining.snapshot([doubt.stack for doubt in doubts]), self._x, self._y)
 
     def _cancels(self, found: Statistics, sizes: Tensor) -> Tensor:
         """In which trials pre-activations are so small beside what they are added up from that float32 loses them."""
@@ -83,17 +104,23 @@ class UnitProbe:
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor, spread: bool = False) -> Statistics:
     """What `UnitProbe.measure` finds, in float64, with every zero of the gradient followed."""
-    seen = Seen(stack.layout, x, torch.float64, spread)
-    together = _together(stack.layout, x)
-    for start in range(0, len(stack.layout.depths), together):
-        trials = slice(start, min(start + together, len(stack.layout.depths)))
+    seen = Seen(stack.layout, x, spread)
+    scratch = Scratch(torch.float64, x.device)
+    for trials in group_slices(stack.network, min(rows_at_once(stack.layout), len(x))):
         own = stack.of(range(trials.start, trials.stop))
-        layers = own.layers64()
-        group = Group(trials, own.network, layers, Passes(own.network, layers, exact=True))
-        look_at(group, own.moments64(), x.double(), y, stack.kind, seen)
+        everything = slice(0, len(own.layout.depths))
+        layers, moments = own.layers64(), own.moments64()
+        passes = Passes(own.network, layers, exact=True, scratch=scratch)
+        group = Group(everything, own.network, layers, passes)
+        for place, (part, target) in enumerate(_chunks(own.layout, x.double(), y)):
+            chunk = Chunk(own.layout, len(part), layers[0].weight)
+            of_group = None if place > 0 or seen.spread is None else seen.spread[:, :, trials]
+            Look(group, chunk, scratch).take(part, target, stack.kind, moments, of_group)
+            seen.add(chunk, trials)
     return seen.statistics()[0]
 
 
-def _together(layout: Layout, x: Tensor) -> int:
-    """Trials that are looked at together."""
-    return max(1, GROUP // (layout.shape.width * layout.shape.positions * min(rows_at_once(layout), len(x))))
+def _chunks(layout: Layout, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The probe in pieces that are looked at in one go."""
+    rows = rows_at_once(layout)
+    return list(zip(torch.split(x, rows), torch.split(y, rows), strict=True))

@@ -14,6 +14,7 @@ from torch import Tensor
 from gradlab.engine.activations import Activation
 from gradlab.engine.batches import is_recorded, minibatches
 from gradlab.engine.confidence import Confidence
+from gradlab.engine.doubts import Doubts, TrainingStep, doubt_gradients, gradients_together
 from gradlab.engine.draws import weight_print
 from gradlab.engine.ends import Ends, between_ends
 from gradlab.engine.evaluation import Evaluation
@@ -22,16 +23,15 @@ from gradlab.engine.layout import Layout, Shape
 from gradlab.engine.measure import (
     GradientNorms,
     Statistics,
-    measure_gradients,
     measure_weights,
     parameter_sizes,
-    replace_trials,
 )
 from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes
 from gradlab.engine.probe import UnitProbe
 from gradlab.engine.quantiles import LEVELS
+from gradlab.engine.scratch import Scratch
 from gradlab.engine.seen import Watch, seen_in_stack
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.stacks import Stack
@@ -102,11 +102,16 @@ class _Training:
         self.optimizer = StackOptimizer(trains, segments, self.flat, self.gradient)
         self.moments = self.network.running_moments(self.flat)
         self.passes = Passes(self.network, self.layers, self.gradients)
-        self.evaluation = Evaluation(self.network, self.layers, task.kind)
+        scratch = Scratch(self.flat.dtype, self.device)
+        self.evaluation = Evaluation(self.network, self.layers, task.kind, scratch)
         self.steps, self.every = settings.train.steps, settings.record.every
         probe = settings.record.probe
         self.x_probe, self.y_probe = task.x_train[:probe], task.y_train[:probe]
-        self.probe = UnitProbe(self.network, self.layout, self.layers, self.x_probe, self.y_probe, task.kind)
+        at_once = watch is not None
+        self.probe = UnitProbe(
+            self.network, self.layout, self.layers, self.x_probe, self.y_probe, task.kind, scratch, at_once
+        )
+        self.doubts = Doubts(gradients_together, self.layout, settings.train.batch_size, at_once)
         self.diverged: dict[int, int] = {}
         self.finals: dict[int, dict[str, float]] = {}
         self.records: list[Record] = []
@@ -124,6 +129,7 @@ class _Training:
             if len(self.diverged) == len(self.trials):
                 break
         self._finish(self._running())
+        self._settle()
         self.ends.decide(self.moments, trained=True)
         seconds = time.process_time() - started
         return self._histories(seconds / len(self.trials))
@@ -222,11 +228,16 @@ class _Training:
             )
         again = torch.nonzero(doubtful & wanted).flatten().tolist()
         if again:
-            seen = [layer.of([trial for trial in again if trial < len(layer.weight)]) for layer in self.gradients]
-            exact, exact_norm = measure_gradients(stack.of(again), batch.x[again], batch.y[again], seen)
-            replace_trials(found, exact, again)
-            grad_norm[again] = exact_norm
+            seen = TrainingStep(batch.x, batch.y, self.gradients)
+            self.doubts.add(doubt_gradients(again, stack, seen, found, grad_norm))
         return found, grad_norm, units
+
+    def _settle(self) -> None:
+        """Measure what still waits to be measured once more."""
+        started = time.process_time()
+        self.doubts.settle()
+        self.probe.doubts.settle()
+        self.recording_seconds += time.process_time() - started
 
     def _finish(self, trials: Sequence[int]) -> None:
         """Note the final losses and metric of `trials`."""

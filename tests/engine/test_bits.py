@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
+from gradlab.engine import doubts, groups
 from gradlab.engine.alignment import add_product, affine_into, aligned, aligned_into, product_into
 from tests.engine.comparison import as_task
 from tests.engine.stacking import alone, bit_differences, stacked
@@ -83,6 +86,25 @@ def test_at_widths_where_matrix_products_are_blocked(width: int) -> None:
     together = stacked(trials, task)
     for trial in trials:
         assert bit_differences(together[trial.trial_id], alone(trial, task)) == []
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_however_many_pass_together_and_wait_for_each_other(
+    norm: str, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (5,) if family == "mlp" else (2, 3, 5)
+    faint = {"name": "normal", "sigma_w": 1e-7, "sigma_b": 0.0}  # so that all are measured in float64, too
+    trials = pool({"family": family, "width": 4, "norm": norm, "init": faint}, {"batch_size": 7, "steps": 7})
+    trials = [replace(trial, record=trial.record.model_copy(update={"every": 1})) for trial in trials]
+    task = as_task(random_data("regression", *shape, n=24))
+    expected = {trial.trial_id: alone(trial, task) for trial in trials}
+    for together in (1, 3, 1000):
+        elements = together * 4 * math.prod(shape[1:]) * 13
+        monkeypatch.setattr(groups, "GROUP", elements)
+        monkeypatch.setattr(doubts, "TOGETHER", elements // 13)
+        for trial_id, history in stacked(trials, task).items():
+            assert bit_differences(history, expected[trial_id]) == [], f"{together} together"
 
 
 inits = st.sampled_from(["pytorch_default", "he_normal", "orthogonal", {"name": "normal", "sigma_w": 2.0}])
