@@ -174,6 +174,7 @@ class Confidence:
         layers = torch.arange(len(delta) - 1, device=delta.device)[:, None]
         root = torch.tensor([block.fan_out for block in self._layout.blocks], device=delta.device).double().sqrt()
         terms = sizes * delta / root[:, None]
+        terms[-1] /= math.sqrt(self._layout.shape.positions)  # of which each gets a share
         above = torch.where(layers == last, terms[-1], terms[1:])
         arriving = torch.where(self._signal > 0, self._signal.double(), delta[:-1])
         return (above / arriving).clamp_(min=1.0)

@@ -162,11 +162,27 @@ class Look:
             chunk.reached[index, group.trials.start : group.trials.start + len(units)] = units
 
     def _count_cut_off(self) -> None:
-        """Note how many rows of each layer are cut off, there or above."""
+        """Note in how many rows of each layer no gradient goes on down, and in how many none arrives."""
+        chunk, own = self._chunk, self._group.trials
         closed = torch.eq(self._without, self._group.network.shape.width, out=self._without)
         for upper in range(len(closed) - 1, 0, -1):
-            torch.maximum(closed[upper - 1], closed[upper], out=closed[upper - 1])
-        torch.sum(closed, 2, out=self._chunk.closed[: len(closed), self._group.trials])
+            above = self._below(closed[upper])
+            torch.sum(above, 1, out=chunk.none_arrives[upper - 1, own])
+            torch.maximum(closed[upper - 1], above, out=closed[upper - 1])
+        torch.sum(closed, 2, out=chunk.none_passes[: len(closed), own])
+
+    def _below(self, closed: Tensor) -> Tensor:
+        """Where nothing arrives from rows that are closed, 1 in [trial, row]: a pixel hears from its neighbours."""
+        shape = self._group.network.shape
+        if shape.family == "mlp":
+            return closed
+        least = closed.view(len(closed), -1, *shape.image)
+        for dim in (2, 3):
+            line, least = least, least.clone()
+            for step in (1, -1):
+                inner = least.narrow(dim, max(step, 0), least.shape[dim] - 1)
+                torch.minimum(inner, line.narrow(dim, max(-step, 0), least.shape[dim] - 1), out=inner)
+        return least.view(closed.shape)
 
     def _mark(self, region: Region, u: Tensor) -> Tensor:
         """1 where u is in the region, 0 elsewhere; overwritten by the next."""

@@ -43,7 +43,9 @@ class Chunk:
         sums: of activations, and how many pairs are saturated, [2, layer, trial].
         norms: of pre-activations and activations, [2, layer, trial]; of the output layer, the last, of outputs alone.
         flat: in how many rows units have no slope, [layer, trial, unit].
-        closed: in float32: in how many rows all units of a layer, or of one above it, have no slope, [layer, trial].
+        none_passes: in float32, in how many rows no gradient passes a layer on its way down, as no unit has a slope there
+            or none arrives, [layer, trial].
+        none_arrives: in how many rows none arrives.
         reached: in float64: whether a gradient comes by in some row, [layer, trial, unit].
         unclear: trials of which float32 doesn't tell where a gradient comes by, [trial].
     """
@@ -53,7 +55,7 @@ class Chunk:
         layers, trials = len(layout.counts), len(layout.depths)
         self.sums, self.norms = like.new_zeros(2, 2, layers + 1, trials)
         self.flat = like.new_zeros(layers, trials, layout.shape.width)
-        self.closed = like.new_zeros(layers, trials)
+        self.none_passes, self.none_arrives = like.new_zeros(2, layers, trials)
         self.reached = torch.zeros_like(self.flat, dtype=torch.bool)
         self.unclear = torch.zeros(trials, dtype=torch.bool, device=like.device)
 
@@ -70,20 +72,19 @@ class Chunk:
     def _surely_reached(self, active: Tensor) -> Tensor:
         """Which units a gradient surely reaches that arrives at every example's outputs, [layer, trial, unit].
 
-        A unit gets one if it has a slope in more rows than are cut off above it.
+        A unit gets one if it has a slope in more rows than those in which none arrives.
 
         Args:
             active: in how many rows units have a slope, [layer, trial, unit].
         """
-        shape, closed = self.layout.shape, self.closed[:, :, None]
+        shape = self.layout.shape
         if shape.norm == "layer" and shape.width > 1:
             # Layer normalisation mixes an example's units.
-            mixed: Tensor = (closed < self.rows) & (active > 0).any(2, keepdim=True)
+            mixed: Tensor = (self.none_passes[:, :, None] < self.rows) & (active > 0).any(2, keepdim=True)
             return mixed.expand_as(active)
         if shape.norm == "layer":
             self.unclear[:] = True
-        above = torch.cat([closed[1:], torch.zeros_like(closed[:1])])
-        reached: Tensor = active > above
+        reached: Tensor = active > self.none_arrives[:, :, None]
         return reached
 
 
