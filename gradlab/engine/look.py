@@ -16,7 +16,7 @@ from gradlab.engine.measure import norm_into
 from gradlab.engine.network import part
 from gradlab.engine.normalisation import Normalised, RunningMoments
 from gradlab.engine.quantiles import examples_for, quantiles
-from gradlab.engine.reach import reached_units
+from gradlab.engine.reach import nothing_from, reached_units
 from gradlab.engine.regions import Region
 from gradlab.engine.scratch import Scratch
 from gradlab.engine.units import CANCELLATION, Chunk
@@ -166,23 +166,10 @@ class Look:
         chunk, own = self._chunk, self._group.trials
         closed = torch.eq(self._without, self._group.network.shape.width, out=self._without)
         for upper in range(len(closed) - 1, 0, -1):
-            above = self._below(closed[upper])
+            above = nothing_from(closed[upper], self._group.network.shape)
             torch.sum(above, 1, out=chunk.none_arrives[upper - 1, own])
             torch.maximum(closed[upper - 1], above, out=closed[upper - 1])
         torch.sum(closed, 2, out=chunk.none_passes[: len(closed), own])
-
-    def _below(self, closed: Tensor) -> Tensor:
-        """Where nothing arrives from rows that are closed, 1 in [trial, row]: a pixel hears from its neighbours."""
-        shape = self._group.network.shape
-        if shape.family == "mlp":
-            return closed
-        least = closed.view(len(closed), -1, *shape.image)
-        for dim in (2, 3):
-            line, least = least, least.clone()
-            for step in (1, -1):
-                inner = least.narrow(dim, max(step, 0), least.shape[dim] - 1)
-                torch.minimum(inner, line.narrow(dim, max(-step, 0), least.shape[dim] - 1), out=inner)
-        return least.view(closed.shape)
 
     def _mark(self, region: Region, u: Tensor) -> Tensor:
         """1 where u is in the region, 0 elsewhere; overwritten by the next."""

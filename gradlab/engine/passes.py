@@ -75,11 +75,11 @@ class Passes:
         self._network, self._layers, self._gradients, self._exact = network, layers, gradients, exact
         self._trains = gradients is not None
         shape, conv = network.shape, network.shape.family == "cnn"
-        self._products = Convolutions(shape, layers, gradients) if conv else Dense(layers, gradients)
         self._runs = [network.runs(count) for count in network.counts]
         self._hidden: list[_Hidden] = []
         self._top = layers[-1].weight
         self._scratch = scratch or Scratch(self._top.dtype, self._top.device)
+        self._products = Convolutions(shape, layers, gradients, self._scratch) if conv else Dense(layers, gradients)
 
     def forward(
         self,

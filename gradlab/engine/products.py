@@ -10,6 +10,7 @@ from torch import Tensor
 from gradlab.engine.alignment import add_product, affine_into, product_into
 from gradlab.engine.convolution import Convolution, Gradients, Workspace
 from gradlab.engine.layout import LayerParameters, Shape
+from gradlab.engine.scratch import Scratch
 
 
 class Dense:
@@ -44,11 +45,14 @@ class Convolutions:
     """
 
     def __init__(
-        self, shape: Shape, layers: Sequence[LayerParameters], gradients: Sequence[LayerParameters] | None
+        self,
+        shape: Shape,
+        layers: Sequence[LayerParameters],
+        gradients: Sequence[LayerParameters] | None,
+        scratch: Scratch,
     ) -> None:
         self._shape, self._layers, self._gradients = shape, layers, gradients
-        self._spaces: dict[tuple[int, int, int], Workspace] = {}
-        self._inputs: dict[int, Tensor] = {}
+        self._scratch = scratch
         self._forward: dict[tuple[int, int, int, int], Convolution] = {}
         self._back: dict[tuple[int, int, int], tuple[Gradients, Tensor | None]] = {}
 
@@ -82,15 +86,14 @@ class Convolutions:
         """The input of a layer in memory that stays; that of the first comes in new memory every time."""
         if index > 0:
             return h
-        if h.shape[1] not in self._inputs:
-            self._inputs[h.shape[1]] = torch.empty_like(h, memory_format=torch.contiguous_format)
-        lasting = self._inputs[h.shape[1]]
+        lasting = self._scratch.take("input", *h.shape)
         return lasting.copy_(h) if copy else lasting
 
     def _space(self, images: Tensor, channels: int) -> Workspace:
         trials, rows, channels_in = images.shape
         key = (rows, channels_in, channels)
-        if key not in self._spaces or len(self._spaces[key].windows) < trials:
+        spaces = self._scratch.workspaces
+        if key not in spaces or len(spaces[key].windows) < trials:
             examples = rows // self._shape.positions
-            self._spaces[key] = Workspace.make(images, trials, examples, self._shape.image, channels_in, channels)
-        return self._spaces[key].part(trials)
+            spaces[key] = Workspace.make(images, trials, examples, self._shape.image, channels_in, channels)
+        return spaces[key].part(trials)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.engine.layout import LayerParameters
+from gradlab.engine.layout import LayerParameters, Shape
 from gradlab.engine.network import Network
 
 
@@ -92,6 +92,22 @@ def _through_norm(network: Network, pattern: Tensor, layer: LayerParameters) -> 
     # Layer normalisation mixes all of a group; of one unit alone it is constant.
     mixed = any_along(grouped, -1, keepdim=True) & (grouped.shape[-1] > 1)
     return mixed.expand_as(grouped).reshape(pattern.shape)
+
+
+def nothing_from(closed: Tensor, shape: Shape) -> Tensor:
+    """In which rows no gradient arrives from a layer above, from where none goes on there; 1 or 0, [trial, row] both.
+
+    A pixel hears from its neighbours, too.
+    """
+    if shape.family == "mlp":
+        return closed
+    least = closed.view(len(closed), -1, *shape.image)
+    for dim in (2, 3):
+        line, least = least, least.clone()
+        for step in (1, -1):
+            inner = least.narrow(dim, max(step, 0), least.shape[dim] - 1)
+            torch.minimum(inner, line.narrow(dim, max(-step, 0), least.shape[dim] - 1), out=inner)
+    return least.view(closed.shape)
 
 
 def any_along(flags: Tensor, dim: int, keepdim: bool = False) -> Tensor:

@@ -7,16 +7,22 @@ from math import prod
 import torch
 from torch import Tensor
 
+from gradlab.engine.convolution import Workspace
+
 
 class Scratch:
     """Memory by name; who takes a name overwrites what was left there.
 
     Several users that work one after another share it: it then stays in the processor's cache.
+
+    Attributes:
+        workspaces: for convolutions, by rows and channels in and out.
     """
 
     def __init__(self, precision: torch.dtype, device: torch.device) -> None:
         self._precision, self._device = precision, device
         self._storage: dict[str, Tensor] = {}
+        self.workspaces: dict[tuple[int, int, int], Workspace] = {}
         self._views: dict[tuple[str, tuple[int, ...]], Tensor] = {}
 
     def take(self, name: str, *size: int) -> Tensor:

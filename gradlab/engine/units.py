@@ -43,8 +43,8 @@ class Chunk:
         sums: of activations, and how many pairs are saturated, [2, layer, trial].
         norms: of pre-activations and activations, [2, layer, trial]; of the output layer, the last, of outputs alone.
         flat: in how many rows units have no slope, [layer, trial, unit].
-        none_passes: in float32, in how many rows no gradient passes a layer on its way down, as no unit has a slope there
-            or none arrives, [layer, trial].
+        none_passes: in float32, in how many rows no gradient goes on down from a layer, as no unit has a slope there or
+            none arrives, [layer, trial].
         none_arrives: in how many rows none arrives.
         reached: in float64: whether a gradient comes by in some row, [layer, trial, unit].
         unclear: trials of which float32 doesn't tell where a gradient comes by, [trial].
