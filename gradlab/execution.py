@@ -14,6 +14,7 @@ import torch
 
 from gradlab.config.own_code import own_code
 from gradlab.config.sweep import Trial
+from gradlab.engine.bundles import Bundle, bundled
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.memory import available
 from gradlab.engine.stacks import Part
@@ -81,17 +82,18 @@ def execute(
         MachineError: a trial that is too large for the memory there is, before any training.
     """
     shop, workers = shop.sharing_memory(parts, workers, available(device))
+    bundles = bundled(parts, workers, shop.positions, shop.has_room)
     done, total = 0.0, sum(part.cost for part in parts) or 1.0
-    mean = total / max(len(parts), 1)
+    mean = total / max(len(bundles), 1)
     share = 0.0
 
     def look_up() -> None:
         pause()
         listener.progress(share)
 
-    def progress(parts_worth: float) -> None:
+    def progress(bundles_worth: float) -> None:
         nonlocal share
-        share = max(share, min(1.0, (done + parts_worth * mean) / total))
+        share = max(share, min(1.0, (done + bundles_worth * mean) / total))
         look_up()
 
     def train(part: Part, report: Report) -> list[TrialHistory]:
@@ -103,8 +105,12 @@ def execute(
         with redirect_stderr(_Printing(report.tell)) if apart else nullcontext():
             return shop.run(part, worth, Throttle(report.tell))
 
-    def work(part: Part, report: Report) -> Finished:
-        return finish(part, train(part, report))
+    def each(bundle: Bundle, histories: Sequence[TrialHistory]) -> list[Finished]:
+        found = {history.trial_id: history for history in histories}
+        return [finish(part, [found[trial.trial_id] for trial in part.trials]) for part in bundle.parts]
+
+    def work(bundle: Bundle, report: Report) -> list[Finished]:
+        return each(bundle, train(bundle.whole, report))
 
     def hear(message: Sighting | str) -> None:
         if isinstance(message, str):
@@ -114,18 +120,18 @@ def execute(
 
     apart = workers > 1 or (can_work_apart(device) and any(own_code(t for part in parts for t in part.trials)))
     if apart:
-        results = run_in_workers(parts, work, workers, progress, look_up, hear)
+        results = run_in_workers(bundles, work, workers, progress, look_up, hear)
     else:
-        results = run_here(parts, work, progress, hear)
+        results = run_here(bundles, work, progress, hear)
     with closing(results):
         for result in results:
-            part, finished = result.item, result.result
+            bundle, finished = result.item, result.result
             if finished is None:
-                finished = finish(part, _one_by_one(part, train, str(result.reason), look_up, hear))
-            done += part.cost
+                finished = each(bundle, _one_by_one(bundle.whole, train, str(result.reason), look_up, hear))
+            done += bundle.whole.cost
             share = max(share, min(1.0, done / total))
             listener.progress(share)
-            yield part, finished
+            yield from zip(bundle.parts, finished, strict=True)
 
 
 class _Printing(io.TextIOBase):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradlab.config.sweep import Trial
-from gradlab.engine import evaluation, groups, units
+from gradlab.engine import doubts, evaluation, groups, units
 from gradlab.engine.batches import count_recorded
 from gradlab.engine.memory import require
 from gradlab.engine.stacks import Part, Stack, recorded_rows
@@ -202,20 +202,19 @@ def _of_stacked(sizes: Sizes) -> int:
         sizes.parameters * (slots * FLOAT32 + FLOAT32 + 2 * FLOAT64) + sizes.largest * FLOAT64,
         2 * sizes.parameters * FLOAT32 + 5 * sizes.largest * FLOAT64,
     )
-    chunk = sizes.units * min(max(sizes.evaluated, sizes.probe), max(1, evaluation.CHUNK // sizes.units))
-    kept = 2 + 3 * normed + images
-    evaluated = chunk * kept * FLOAT32 + max(sizes.evaluated, sizes.probe) * 5 * sizes.outputs * FLOAT32
-    look = sizes.units * min(sizes.probe, max(1, units.CHUNK // sizes.units))
-    return hidden + batch + weights + evaluated + look * kept * FLOAT32
+    evaluated = max(sizes.evaluated, sizes.probe) * 5 * sizes.outputs * FLOAT32
+    return hidden + batch + weights + evaluated
 
 
 def _of_look(sizes: Sizes) -> int:
-    """Bytes of the trials that are looked at together, in float64, with flags of every unit and example."""
+    """Bytes of the trials that pass over many examples together, in float32, and in float64 with flags of all units."""
     model = sizes.trial.model
-    rows = min(sizes.probe, max(1, units.CHUNK // sizes.units))
-    together = max(groups.GROUP, rows * sizes.units)
     kept = 3 + 3 * (model.norm != "none") + (6 if model.family == "cnn" else 0)
-    return together * (kept * FLOAT64 + model.depth)
+    evaluated = min(max(sizes.evaluated, sizes.probe), max(1, evaluation.CHUNK // sizes.units))
+    probe = min(sizes.probe, max(1, units.CHUNK // sizes.units))
+    together, exact = (max(groups.GROUP, rows * sizes.units) for rows in (evaluated, probe))
+    waiting = doubts.TOGETHER // (sizes.units * sizes.examples) * sizes.parameters * 2 * FLOAT32
+    return together * kept * FLOAT32 + exact * (kept * FLOAT64 + model.depth) + waiting
 
 
 def _of_module(sizes: Sizes) -> tuple[int, int]:

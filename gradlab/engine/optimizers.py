@@ -71,10 +71,15 @@ class StackOptimizer:
         flat: Tensor,
         gradient: Tensor,
     ) -> None:
-        self._name, self._flat, self._gradient = settings[0].optimizer, flat, gradient
-        self._layers = segments
+        self._name = settings[0].optimizer
+        self._layers: list[list[tuple[Tensor, Tensor, GroupKey]]] = []
         self._groups: list[_Group] = []
-        if not self.by_layer:
+        if self.by_layer:
+            self._layers = [
+                [(flat[start:stop], gradient[start:stop], key) for key, own in layer.items() for start, stop in own]
+                for layer in segments
+            ]
+        else:
             self._groups = [
                 _Group([flat[start:stop] for start, stop in own], [gradient[start:stop] for start, stop in own], *key)
                 for key, own in _of_all_layers(segments).items()
@@ -90,24 +95,17 @@ class StackOptimizer:
 
     def step(self) -> None:
         """One update of all trials."""
-        if self.by_layer:
-            for layer in range(len(self._layers)):
-                self.step_layer(layer, self._gradient, 0)
+        for layer in range(len(self._layers)):
+            self.step_layer(layer)
         for group in self._groups:
             self._update(group)
 
-    def step_layer(self, layer: int, gradient: Tensor, start: int) -> None:
-        """Update one layer.
-
-        Args:
-            gradient: a piece of a buffer laid out like the parameters, from its element `start` on; used up.
-        """
-        for (lr, weight_decay, _), pieces in self._layers[layer].items():
-            for first, last in pieces:
-                parameters, own = self._flat[first:last], gradient[first - start : last - start]
-                if weight_decay:
-                    own.add_(parameters, alpha=weight_decay)
-                parameters.add_(own, alpha=-lr)
+    def step_layer(self, layer: int) -> None:
+        """Update one layer, where layers are updated one by one; its gradient is used up."""
+        for parameters, gradient, (lr, weight_decay, _) in self._layers[layer]:
+            if weight_decay:
+                gradient.add_(parameters, alpha=weight_decay)
+            parameters.add_(gradient, alpha=-lr)
 
     def _update(self, group: _Group) -> None:
         match self._name:

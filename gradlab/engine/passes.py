@@ -165,7 +165,7 @@ class Passes:
         here, there = from_output, spare
         for index in reversed(range(len(network.counts))):
             count, hidden = network.counts[index], self._hidden[index]
-            below = here[:count]
+            below = part(here, slice(0, count))
             if arriving is not None:
                 arriving(index, below)
             delta = below
@@ -174,9 +174,9 @@ class Passes:
             self._pass_activation(index, delta, hidden)
             if hidden.normalised is not None:
                 normalise_back(delta, layers[index], hidden.normalised, gradients[index])
-            next_below = there[:count] if index > 0 else None
+            next_below = part(there, slice(0, count)) if index > 0 else None
             self._products.back(index, hidden.inputs, delta, next_below, add=shape.residual)
-            if index > 0 and there is not from_output:
+            if index > 0 and there is not from_output and count < network.counts[index - 1]:
                 joining = slice(count, network.counts[index - 1])
                 there[joining] = from_output[joining]
             done(index, delta)

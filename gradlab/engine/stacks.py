@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from gradlab.config.sweep import Trial
@@ -62,13 +63,10 @@ def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Par
     Args:
         positions: rows that one example makes in a trial's hidden layers: pixels of a cnn, 1 for an mlp.
     """
-    groups: dict[object, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(_stack_key(trial), []).append(trial)
     total = sum(cost(trial, positions(trial)) for trial in trials)
     most = max(MODULE_TRIALS, len(trials) // SHARES)
     stacks: list[Stack] = []
-    for group in groups.values():
+    for group in _by_key(trials):
         ordered = sorted(group, key=_order)
         own = group[0].model.is_stacked
         stacks += _cut(ordered, total, positions) if own else _cut_modules(ordered, most)
@@ -83,6 +81,11 @@ def plan(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> list[Par
         parts[-1].append(stack)
     made = [_part(stacks, positions) for stacks in parts]
     return sorted(made, key=lambda part: -part.cost)
+
+
+def stacks_of(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> tuple[Stack, ...]:
+    """Stacks of trials of built-in families, as few as is quickest where nobody else wants work."""
+    return tuple(stack for group in _by_key(trials) for stack in _cut(sorted(group, key=_order), math.inf, positions))
 
 
 def cost(trial: Trial, positions: int) -> float:
@@ -112,6 +115,14 @@ def _stack_key(trial: Trial) -> object:
         return (trial.data.model_dump_json(), model.model_dump_json(), settings, trial.record)
     shared = (model.family, model.width, model.norm, model.residual, train.optimizer, train.batch_size, train.steps)
     return (trial.data.model_dump_json(), shared, trial.record)
+
+
+def _by_key(trials: Sequence[Trial]) -> Collection[list[Trial]]:
+    """The trials that may share a stack."""
+    groups: dict[object, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_stack_key(trial), []).append(trial)
+    return groups.values()
 
 
 def _order(trial: Trial) -> tuple[object, ...]:

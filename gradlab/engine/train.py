@@ -151,7 +151,7 @@ class _Training:
             batch = _Minibatch(x, y, output, losses, signal)
             self._record(step, running if due else newly, newly, stack, batch, confidence)
         elif self.optimizer.by_layer:
-            self.passes.backward(signal, self._update_layer)
+            self.passes.backward(signal, lambda layer, delta: self.optimizer.step_layer(layer))
         else:
             self.passes.backward(signal, lambda layer, delta: None)
             self.optimizer.step()
@@ -165,10 +165,6 @@ class _Training:
         newly = [index for index in not_finite if index not in self.diverged]
         self.diverged.update(dict.fromkeys(newly, step))
         return newly
-
-    def _update_layer(self, layer: int, delta: Tensor) -> None:
-        block = self.layout.blocks[layer]
-        self.optimizer.step_layer(layer, self.gradient[block.start : block.stop], block.start)
 
     def _record(
         self,

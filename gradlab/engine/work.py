@@ -12,7 +12,7 @@ from gradlab.config.sweep import Trial
 from gradlab.engine.activations import Activation, load_activation
 from gradlab.engine.alignment import settle
 from gradlab.engine.failure import failed, is_out_of_memory
-from gradlab.engine.footprint import in_pieces, records_of, share
+from gradlab.engine.footprint import in_pieces, least_and_most, records_of, share
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.modules.building import build_model
 from gradlab.engine.modules.stack_training import train_custom_stack
@@ -127,6 +127,10 @@ class Workshop:
             return self, workers
         able, room = share(parts, self.task, there, workers)
         return replace(self, room=room), able
+
+    def has_room(self, part: Part) -> bool:
+        """Whether the work on a part fits into the memory there is, stacks and records whole."""
+        return self.room is None or least_and_most(part, self.task)[1] <= self.room
 
     def _fitting(self, part: Part) -> list[Stack]:
         """The part's stacks, in pieces where they don't fit into the memory there is, beside the part's records."""
