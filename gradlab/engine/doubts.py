@@ -53,13 +53,13 @@ class Doubts:
     """Doubts that wait for each other; how many are measured together changes nothing about the numbers.
 
     Args:
-        rows: of a hidden layer of a trial, when it is measured.
+        examples: that a trial is measured on.
         at_once: whether none waits.
     """
 
-    def __init__(self, measure: Measure, layout: Layout, rows: int, at_once: bool = False) -> None:
+    def __init__(self, measure: Measure, layout: Layout, examples: int, at_once: bool = False) -> None:
         self._measure = measure
-        self._most = 0 if at_once else TOGETHER // (layout.shape.width * layout.shape.positions * rows)
+        self._most = 0 if at_once else TOGETHER // (layout.shape.width * layout.shape.positions * examples)
         self._waiting: list[Doubt] = []
 
     def add(self, doubt: Doubt) -> None:
