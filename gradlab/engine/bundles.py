@@ -16,6 +16,9 @@ from gradlab.engine.stacks import PARTS, RECORDED_ROWS, Part, recorded_rows, sta
 BUNDLES = 2
 """Bundles for every worker, at least, so that none waits long for the last."""
 
+LONGEST = 2e12
+"""Cost of a bundle of several parts, at most: some ten minutes of a core, which are lost where a run is killed."""
+
 MOST_PARTS = 4 * PARTS
 """A sweep of more parts has large stacks anyway."""
 
@@ -43,7 +46,7 @@ def bundled(
         positions: rows that one example makes in a trial's hidden layers.
         fits: whether there is memory for a bundle as it is.
     """
-    most = sum(part.cost for part in parts) / (BUNDLES * workers)
+    most = min(LONGEST, sum(part.cost for part in parts) / (BUNDLES * workers))
     bundles: list[Bundle] = []
     for part in parts:
         joined = None

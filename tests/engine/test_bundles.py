@@ -9,7 +9,7 @@ import pytest
 
 from gradlab.config.schema import Experiment
 from gradlab.config.sweep import Trial, expand
-from gradlab.engine.bundles import BUNDLES, MOST_PARTS, Bundle, bundled
+from gradlab.engine.bundles import BUNDLES, LONGEST, MOST_PARTS, Bundle, bundled
 from gradlab.engine.stacks import STACK_ELEMENTS, Part, plan
 
 
@@ -80,6 +80,13 @@ def test_records_of_a_bundle_fit_into_memory() -> None:
 def test_what_may_end_its_worker_or_gains_nothing_stays_apart(sections: dict[str, Any]) -> None:
     parts = parts_of({}, 64, **sections)
     assert [bundle.whole for bundle in bundles_of(parts, 1)] == parts
+
+
+def test_no_more_than_ten_minutes_are_in_hand() -> None:
+    long = {"steps": 200_000, "batch_size": 64}
+    bundles = bundles_of(parts_of({}, 512, model={"width": 16}, train=long, record={"every": 10_000}), 1)
+    assert len(bundles) > 4
+    assert all(len(bundle.parts) == 1 or bundle.whole.cost <= LONGEST for bundle in bundles)
 
 
 def test_large_sweeps_are_left_as_they_are() -> None:
