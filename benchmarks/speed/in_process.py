@@ -9,6 +9,7 @@ from benchmarks.speed.plain import networks, training
 from benchmarks.yardstick import Seconds, now
 from gradlab.config.sweep import Trial
 from gradlab.engine.activations import make_activation
+from gradlab.engine.bundles import bundled
 from gradlab.engine.history import TrialHistory
 from gradlab.engine.stacks import Stack, plan
 from gradlab.engine.tasks import Task
@@ -44,9 +45,10 @@ class Laps:
 
 
 def first_stack(trials: Sequence[Trial], task: Task) -> Stack:
-    """The first stack that gradlab trains of these trials; the others are like it."""
+    """The first stack that gradlab trains of these trials with one worker; the others are like it."""
     positions = task.x_train[0, 0].numel() if trials[0].model.family == "cnn" else 1
-    return plan(trials, lambda trial: positions)[0].stacks[0]
+    parts = plan(trials, lambda trial: positions)
+    return bundled(parts, 1, lambda trial: positions, lambda part: True)[0].whole.stacks[0]
 
 
 def run_engine(stack: Stack, task: Task) -> tuple[Laps, list[TrialHistory]]:
