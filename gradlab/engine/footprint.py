@@ -90,7 +90,10 @@ def working(trials: Sequence[Trial], task: Task) -> int:
     if not trials[0].model.is_stacked:
         taken = list(map(_of_module, sizes))
         return sum(training for training, _ in taken) + max(measured for _, measured in taken)
-    return sum(map(_of_stacked, sizes)) + max(map(_of_look, sizes))
+    trained, looked = list(map(_of_stacked, sizes)), list(map(_of_look, sizes))
+    gradients, units_of_probe = sum(exact for _, exact in trained), max(exact for _, exact in looked)
+    at_once = sum(training for training, _ in trained) + max(passing for passing, _ in looked)
+    return at_once + max(gradients, units_of_probe)
 
 
 def recorded(trials: Sequence[Trial]) -> int:
@@ -186,8 +189,8 @@ def _parameters(trial: Trial, task: Task) -> tuple[int, int]:
     return in_all, max(first, other, width * outputs)
 
 
-def _of_stacked(sizes: Sizes) -> int:
-    """Bytes of one trial of a stack: training, and at the same time measuring it in float64."""
+def _of_stacked(sizes: Sizes) -> tuple[int, int]:
+    """Bytes of one trial of a stack while it trains, and those beside them while its gradients are taken in float64."""
     trial, model = sizes.trial, sizes.trial.model
     slots = 3 + _SLOTS[trial.train.optimizer]
     normed, residual = model.norm != "none", int(model.residual)
@@ -196,25 +199,25 @@ def _of_stacked(sizes: Sizes) -> int:
     layers = model.depth * (1 + keeps + 2 * normed + residual) + 5
     exact = model.depth * (2 + 2 * normed + residual) + 5
     images = 6 if model.family == "cnn" else 0
-    hidden = sizes.examples * sizes.units * ((layers + images) * FLOAT32 + (exact + images) * FLOAT64)
+    hidden, measured = (sizes.examples * sizes.units * (kept + images) for kept in (layers, exact))
     batch = sizes.examples * (sizes.inputs + 4 * sizes.outputs) * (FLOAT32 + FLOAT64)
     weights = max(
         sizes.parameters * (slots * FLOAT32 + FLOAT32 + 2 * FLOAT64) + sizes.largest * FLOAT64,
         2 * sizes.parameters * FLOAT32 + 5 * sizes.largest * FLOAT64,
     )
     evaluated = max(sizes.evaluated, sizes.probe) * 5 * sizes.outputs * FLOAT32
-    return hidden + batch + weights + evaluated
+    return hidden * FLOAT32 + batch + weights + evaluated, measured * FLOAT64
 
 
-def _of_look(sizes: Sizes) -> int:
-    """Bytes of the trials that pass over many examples together, in float32, and in float64 with flags of all units."""
+def _of_look(sizes: Sizes) -> tuple[int, int]:
+    """Bytes of the trials that pass over many examples together, and those while they do in float64, with flags."""
     model = sizes.trial.model
     kept = 3 + 3 * (model.norm != "none") + (6 if model.family == "cnn" else 0)
     evaluated = min(max(sizes.evaluated, sizes.probe), max(1, evaluation.CHUNK // sizes.units))
     probe = min(sizes.probe, max(1, units.CHUNK // sizes.units))
     together, exact = (max(groups.GROUP, rows * sizes.units) for rows in (evaluated, probe))
     waiting = doubts.TOGETHER // (sizes.units * sizes.examples) * sizes.parameters * 2 * FLOAT32
-    return together * kept * FLOAT32 + exact * (kept * FLOAT64 + model.depth) + waiting
+    return together * kept * FLOAT32 + waiting, exact * (kept * FLOAT64 + model.depth)
 
 
 def _of_module(sizes: Sizes) -> tuple[int, int]:
