@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS_PER_ROUND = 150
-TRIALS_PER_SECOND = 0.8
+SECONDS_PER_ROUND = 240
+TRIALS_PER_SECOND = 1.15
 """Of the sweep below, with one worker: about."""
 
 SWEEP = """
