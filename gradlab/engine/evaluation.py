@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.engine.groups import Group, in_groups
+from gradlab.engine.groups import Group, in_groups, rows_at_once
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import RunningMoments
 from gradlab.engine.scratch import Scratch
 from gradlab.engine.tasks import example_losses, metric
-
-CHUNK = 1 << 19
-"""Elements of a hidden layer of one trial that are evaluated in one go."""
 
 
 class Evaluation:
@@ -34,7 +31,7 @@ class Evaluation:
     def outputs(self, moments: Sequence[RunningMoments], x: Tensor) -> Tensor:
         """Outputs [trial, example, output] for x [example, ...]."""
         shape, trials = self._network.shape, len(self._network.activations)
-        rows = min(len(x), max(1, CHUNK // (shape.width * shape.positions)))
+        rows = min(len(x), rows_at_once(shape))
         if rows not in self._groups:
             self._groups[rows] = in_groups(self._network, self._layers, rows, self._scratch)
         outputs = self._layers[-1].weight.new_empty(trials, len(x), shape.out_features)

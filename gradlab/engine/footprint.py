@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradlab.config.sweep import Trial
-from gradlab.engine import doubts, evaluation, groups, units
+from gradlab.engine import doubts, groups
 from gradlab.engine.batches import count_recorded
 from gradlab.engine.memory import require
 from gradlab.engine.stacks import Part, Stack, recorded_rows
@@ -213,9 +213,9 @@ def _of_look(sizes: Sizes) -> tuple[int, int]:
     """Bytes of the trials that pass over many examples together, and those while they do in float64, with flags."""
     model = sizes.trial.model
     kept = 3 + 3 * (model.norm != "none") + (6 if model.family == "cnn" else 0)
-    evaluated = min(max(sizes.evaluated, sizes.probe), max(1, evaluation.CHUNK // sizes.units))
-    probe = min(sizes.probe, max(1, units.CHUNK // sizes.units))
-    together, exact = (max(groups.GROUP, rows * sizes.units) for rows in (evaluated, probe))
+    at_once = max(1, groups.CHUNK // sizes.units)
+    most = (min(examples, at_once) for examples in (max(sizes.evaluated, sizes.probe), sizes.probe))
+    together, exact = (max(groups.GROUP, examples * sizes.units) for examples in most)
     waiting = doubts.TOGETHER // (sizes.units * sizes.examples) * sizes.parameters * 2 * FLOAT32
     return together * kept * FLOAT32 + waiting, exact * (kept * FLOAT64 + model.depth)
 

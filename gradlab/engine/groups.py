@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradlab.engine.layout import LayerParameters
+from gradlab.engine.layout import LayerParameters, Shape
 from gradlab.engine.network import Network
 from gradlab.engine.normalisation import RunningMoments
 from gradlab.engine.passes import Passes
@@ -13,6 +13,9 @@ from gradlab.engine.scratch import Scratch
 
 GROUP = 1 << 18
 """Elements of a hidden layer of all trials that pass together: a megabyte, found to be quickest."""
+
+CHUNK = 1 << 19
+"""Elements of a hidden layer of one trial that pass in one go."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Group:
     def moments(self, of_stack: Sequence[RunningMoments]) -> list[RunningMoments]:
         """Their own running moments."""
         return [moments.between(self.trials) for moments in of_stack[: len(self.network.counts)]]
+
+
+def rows_at_once(shape: Shape) -> int:
+    """Examples that pass in one go."""
+    return max(1, CHUNK // (shape.width * shape.positions))
 
 
 def in_groups(network: Network, layers: Sequence[LayerParameters], examples: int, scratch: Scratch) -> list[Group]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gradlab.engine.confidence import cancellation
 from gradlab.engine.doubts import Doubt, Doubts
-from gradlab.engine.groups import Group, group_slices, in_groups
+from gradlab.engine.groups import Group, group_slices, in_groups, rows_at_once
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.look import Look
 from gradlab.engine.measure import Statistics, replace_trials
@@ -21,7 +21,7 @@ from gradlab.engine.network import Network
 from gradlab.engine.passes import Passes
 from gradlab.engine.scratch import Scratch
 from gradlab.engine.snapshot import Joining, Snapshot
-from gradlab.engine.units import CANCELLATION, Chunk, Seen, rows_at_once
+from gradlab.engine.units import CANCELLATION, Chunk, Seen
 
 
 class UnitProbe:
@@ -105,14 +105,14 @@ class UnitProbe:
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor, spread: bool = False) -> Statistics:
     """What `UnitProbe.measure` finds, in float64, with every zero of the gradient followed."""
     seen = Seen(stack.layout, x, spread)
-    scratch = Scratch(torch.float64, x.device)
-    for trials in group_slices(stack.network, min(rows_at_once(stack.layout), len(x))):
+    scratch, chunks = Scratch(torch.float64, x.device), _chunks(stack.layout, x.double(), y)
+    for trials in group_slices(stack.network, min(rows_at_once(stack.layout.shape), len(x))):
         own = stack.of(range(trials.start, trials.stop))
         everything = slice(0, len(own.layout.depths))
         layers, moments = own.layers64(), own.moments64()
         passes = Passes(own.network, layers, exact=True, scratch=scratch)
         group = Group(everything, own.network, layers, passes)
-        for place, (part, target) in enumerate(_chunks(own.layout, x.double(), y)):
+        for place, (part, target) in enumerate(chunks):
             chunk = Chunk(own.layout, len(part), layers[0].weight)
             of_group = None if place > 0 or seen.spread is None else seen.spread[:, :, trials]
             Look(group, chunk, scratch).take(part, target, stack.kind, moments, of_group)
@@ -122,5 +122,5 @@ def measure_units(stack: Snapshot, x: Tensor, y: Tensor, spread: bool = False) -
 
 def _chunks(layout: Layout, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The probe in pieces that are looked at in one go."""
-    rows = rows_at_once(layout)
+    rows = rows_at_once(layout.shape)
     return list(zip(torch.split(x, rows), torch.split(y, rows), strict=True))

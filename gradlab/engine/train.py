@@ -20,12 +20,7 @@ from gradlab.engine.ends import Ends, between_ends
 from gradlab.engine.evaluation import Evaluation
 from gradlab.engine.history import LayerInfo, TrialHistory
 from gradlab.engine.layout import Layout, Shape
-from gradlab.engine.measure import (
-    GradientNorms,
-    Statistics,
-    measure_weights,
-    parameter_sizes,
-)
+from gradlab.engine.measure import GradientNorms, Statistics, measure_weights, parameter_sizes
 from gradlab.engine.network import Network
 from gradlab.engine.optimizers import StackOptimizer, group_key
 from gradlab.engine.passes import Passes

@@ -23,16 +23,8 @@ HIDDEN_STATISTICS = (
 
 UNIT_STATISTICS = ("preactivation_rms", *HIDDEN_STATISTICS)
 
-CHUNK = 1 << 19
-"""Elements of a hidden layer of one trial that are looked at in one go."""
-
 CANCELLATION = 50.0
 """How much smaller pre-activations may be than what they are added up from: float32 then has them to about 5e-6."""
-
-
-def rows_at_once(layout: Layout) -> int:
-    """Examples that are looked at in one go."""
-    return max(1, CHUNK // (layout.shape.width * layout.shape.positions))
 
 
 class Chunk:
