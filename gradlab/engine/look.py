@@ -57,7 +57,8 @@ class Look:
         self._ones = chunk.flat.new_ones(shape.width)
         # Where no unit of a layer has a slope, nothing below it gets a gradient from there, past residual connections
         # apart.
-        rows = 0 if chunk.is_exact or shape.residual else chunk.rows
+        cuts = any(activation.zero_derivative is not None for activation in network.activations)
+        rows = chunk.rows if cuts and not (chunk.is_exact or shape.residual) else 0
         self._without = scratch.take("units without a slope", len(counts), len(network.activations), rows)
         places = [slice(own.start, own.start + count) for count in counts]
         self._z_norms = [chunk.norms[0, layer, place] for layer, place in enumerate(places)]
@@ -92,7 +93,7 @@ class Look:
             for layer in group.layers[:-1]:
                 if layer.gain is not None:
                     self._own_unclear(len(layer.gain)).logical_or_((layer.gain == 0).flatten(1).any(1))
-        if not group.network.shape.residual:
+        if self._without.numel():
             self._count_cut_off()
 
     def preactivation(self, layer: int, z: Tensor) -> None:
