@@ -114,9 +114,9 @@ def _watch(descriptor: int) -> None:
 
 def _end(message: str) -> None:
     """End the process and the workers beside it, without a further look at anything that they do."""
-    if multiprocessing := sys.modules.get("multiprocessing"):
-        for worker in multiprocessing.active_children():
-            worker.kill()
+    children = getattr(sys.modules.get("multiprocessing"), "active_children", list)  # it may be half loaded
+    for worker in children():
+        worker.kill()
     shown_again = "\x1b[?25h" if os.isatty(2) else ""  # the cursor, which a progress bar hides
     with suppress(OSError):
         os.write(2, f"{shown_again}{message}\n".encode())

@@ -133,6 +133,25 @@ def test_what_does_not_stop_is_ended(within: str, body: str, number: signal.Sign
         assert process.stderr.read() in ("told\n", "interrupted\n")
 
 
+@pytest.mark.parametrize("module", ["multiprocessing.context", "multiprocessing.process", "gradlab.runner", "torch._C"])
+def test_interrupted_while_a_module_is_loaded(module: str) -> None:
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        class Finder:
+            def find_spec(self, name, *_):
+                if name == sys.argv[-1]:
+                    os.kill(os.getpid(), signal.SIGTERM)
+        sys.meta_path.insert(0, Finder())
+        from gradlab.interrupts import take_signals
+        take_signals()
+        import gradlab.runner
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program, module], capture_output=True, text=True, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_a_program_that_did_not_ask_keeps_its_own_signals() -> None:
     program = textwrap.dedent(
         """

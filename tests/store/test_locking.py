@@ -97,7 +97,7 @@ def test_a_forked_process_that_lives_on_does_not_hold_the_lock(tmp_path: Path) -
     """As one that hangs beside a run that was killed."""
     program = HOLD.replace(
         'print("held", flush=True)',
-        "import os, signal; child = os.fork(); child and print(child, flush=True); child or signal.pause()",
+        "import os, signal; os.fork() or print(os.getpid(), flush=True); signal.pause()",
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as process:  # noqa: S603
         assert process.stdout is not None
