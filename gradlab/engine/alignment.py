@@ -58,12 +58,12 @@ def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor)
     out.copy_(filled[-1][:, :size].view(out.shape))
 
 
-def affine_into(out: Tensor, bias: Tensor, rows: Tensor, weight: Tensor) -> None:
-    """out = bias + rows @ weight for every trial, like `product_into`; bias [trial, 1, column], `out` contiguous."""
-    if _is_degenerate(rows, weight):
-        out.copy_(torch.baddbmm(_twice(bias), _twice(rows), _twice(weight))[:1])
+def affine_into(out: Tensor, bias: Tensor, left: Tensor, right: Tensor) -> None:
+    """out = bias + left @ right for every trial, like `product_into`; a bias for every column, or row; no gaps in `out`."""
+    if _is_degenerate(left, right):
+        out.copy_(torch.baddbmm(_twice(bias), _twice(left), _twice(right))[:1])
     else:
-        torch.baddbmm(bias, rows, weight, out=out)
+        torch.baddbmm(bias, left, right, out=out)
 
 
 def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:

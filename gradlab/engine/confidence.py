@@ -210,7 +210,7 @@ def _gathered(rounding: Tensor, sensitivity: Tensor) -> Tensor:
 
 def _of_signal(kind: str, true: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """How wrong the signal is, relative, and whether it is too faint in places, [trial] each."""
-    size, error = (torch.linalg.vector_norm(one.flatten(1), dim=1).double() for one in (true, seen - true))
+    size, error = (torch.linalg.vector_norm(one, dim=(1, 2)).double() for one in (true, seen - true))
     if kind == "regression":
         return error / size, torch.zeros_like(size, dtype=torch.bool)
     strength = true.abs()

@@ -34,7 +34,7 @@ class Evaluation:
         rows = min(len(x), rows_at_once(shape))
         if rows not in self._groups:
             self._groups[rows] = in_groups(self._network, self._layers, rows, self._scratch)
-        outputs = self._layers[-1].weight.new_empty(trials, len(x), shape.out_features)
+        outputs = self._layers[-1].weight.new_empty(trials, shape.out_features, len(x)).mT
         for group in self._groups[rows]:
             own, count = group.moments(moments), len(group.network.activations)
             for part, into in zip(torch.split(x, rows), torch.split(outputs[group.trials], rows, dim=1), strict=True):

@@ -176,7 +176,7 @@ def norm_into(out: Tensor, tensor: Tensor) -> None:
     if tensor.dtype == torch.float64:
         out.copy_(scaled_norm(tensor))
     else:
-        torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=out)
+        torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.ndim)), out=out)
 
 
 def scaled_norm(tensor: Tensor) -> Tensor:

@@ -89,6 +89,9 @@ class Passes:
     ) -> Tensor:
         """Outputs [trial, example, output] for examples x [trial, example, ...]; overwritten by the next pass.
 
+        In memory examples stand last: a product with as few columns as there are outputs takes several times as long
+        as one with so few rows, and what is done with outputs is vectorised along examples.
+
         Args:
             moments: batch normalisation's running moments, which passes that don't train normalise by.
         """
@@ -125,9 +128,9 @@ class Passes:
             if self._trains:
                 self._hidden.append(_Hidden(inputs, u, a, normalised))
         self._top = self._gather(h, top, x.shape[1])
-        outputs = self._buffer("output", len(top), x.shape[1], shape.out_features)
-        affine_into(outputs, layers[-1].bias, self._top, layers[-1].weight)
-        return outputs
+        outputs = self._buffer("output", len(top), shape.out_features, x.shape[1])
+        affine_into(outputs, layers[-1].bias.mT, layers[-1].weight.mT, self._top.mT)
+        return outputs.mT
 
     def inputs(self, layer: int) -> Tensor:
         """The inputs of a layer in the last pass of training, the output layer's after all, [trial, row, unit]."""
@@ -157,7 +160,9 @@ class Passes:
             raise ValueError("only passes of training have a way back")
         network, shape, layers, gradients = self._network, self._network.shape, self._layers, self._gradients
         from_output = self._from_output(signal, layers[-1])
-        product_into(gradients[-1].weight, self._top.mT, signal)
+        by_output = self._buffer("gradient", len(signal), shape.out_features)
+        product_into(by_output, signal.mT, self._top)
+        gradients[-1].weight.copy_(by_output.mT)
         gradients[-1].bias.copy_(signal.sum(1, keepdim=True))
         done(len(layers) - 1, signal)
         trials, rows, _ = from_output.shape
@@ -236,6 +241,6 @@ class Passes:
             return index
         return min(index, 1) if self._network.shape.residual else index % 2
 
-    def _buffer(self, name: str, trials: int, rows: int, units: int | None = None) -> Tensor:
-        """Memory [trial, row, unit], the same for the same name."""
-        return self._scratch.take(name, trials, rows, self._network.shape.width if units is None else units)
+    def _buffer(self, name: str, trials: int, rows: int, columns: int | None = None) -> Tensor:
+        """Memory [trial, row, column], as many as a hidden layer has units; the same for the same name."""
+        return self._scratch.take(name, trials, rows, self._network.shape.width if columns is None else columns)

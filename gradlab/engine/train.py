@@ -251,7 +251,7 @@ class _Training:
         for index, trial in enumerate(self.trials):
             rows = [row for row, present in enumerate(recorded) if index in present]
             columns = [*range(trial.model.depth), len(self.layout.blocks) - 1]
-            own = layer_table[rows][:, :, columns, index]
+            own = layer_table[:, :, :, index][rows][:, :, columns]
             steps = tuple(self.records[row].step for row in rows)
             layer_values = {name: np.ascontiguousarray(own[:, n]) for n, name in enumerate(layer_names)}
             is_output = np.arange(len(columns)) == len(columns) - 1
