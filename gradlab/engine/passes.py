@@ -163,7 +163,7 @@ class Passes:
         by_output = self._buffer("gradient", len(signal), shape.out_features)
         product_into(by_output, signal.mT, self._top)
         gradients[-1].weight.copy_(by_output.mT)
-        gradients[-1].bias.copy_(signal.sum(1, keepdim=True))
+        torch.sum(signal, 1, keepdim=True, out=gradients[-1].bias)
         done(len(layers) - 1, signal)
         trials, rows, _ = from_output.shape
         spare = from_output if shape.residual else self._buffer("spare", trials, rows)

@@ -35,7 +35,7 @@ class Dense:
         if self._gradients is not None:
             gradient = self._gradients[index]
             product_into(gradient.weight, h.mT, delta)
-            gradient.bias.copy_(delta.sum(1, keepdim=True))
+            torch.sum(delta, 1, keepdim=True, out=gradient.bias)
 
 
 class Convolutions:
