@@ -59,7 +59,11 @@ def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor)
 
 
 def affine_into(out: Tensor, bias: Tensor, left: Tensor, right: Tensor) -> None:
-    """out = bias + left @ right for every trial, like `product_into`; a bias for every column, or row; no gaps in `out`."""
+    """out = bias + left @ right for every trial, like `product_into`; `out` has no gaps.
+
+    Args:
+        bias: of every column, [trial, 1, column], or of every row, [trial, row, 1].
+    """
     if _is_degenerate(left, right):
         out.copy_(torch.baddbmm(_twice(bias), _twice(left), _twice(right))[:1])
     else:

@@ -20,6 +20,7 @@ from gradlab.engine.layout import Layout
 from gradlab.engine.measure import GradientNorms
 from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised
+from gradlab.engine.scratch import Scratch
 from gradlab.engine.tasks import loss_signal
 
 TOLERANCE = 2e-5
@@ -44,8 +45,8 @@ FAINTEST = 1e-25
 class Confidence:
     """Looks at a recorded step of training, forward (as an `Observer`) and back."""
 
-    def __init__(self, network: Network, layout: Layout, like: Tensor) -> None:
-        self._network, self._layout = network, layout
+    def __init__(self, network: Network, layout: Layout, like: Tensor, scratch: Scratch) -> None:
+        self._network, self._layout, self._scratch = network, layout, scratch
         shape = (len(network.counts), len(layout.depths))
         self._z, self._u, self._h, self._signal = like.new_zeros((4, *shape))
         self._nearest, self._deviation = like.new_full((2, *shape), math.inf)
@@ -70,9 +71,8 @@ class Confidence:
         for trials, activation in self._network.runs(len(u)):
             piece = part(u, trials)
             for kink in activation.kernel.kinks or ():
-                distance = (piece - kink).abs_() if kink else piece.abs()
                 nearest = self._nearest[layer, trials]
-                torch.minimum(nearest, distance.amin((1, 2)), out=nearest)
+                torch.minimum(nearest, self._distance(piece, kink).amin((1, 2)), out=nearest)
 
     def activation(self, layer: int, h: Tensor) -> None:
         """Note its size, where phi's input doesn't bound it."""
@@ -94,9 +94,9 @@ class Confidence:
         for trials, activation in self._network.runs(len(gradient)):
             linear = activation.kernel.piecewise_linear
             if output or not linear:
-                zero = part(gradient, trials).abs().amin(2) == 0
+                zero = self._distance(part(gradient, trials)).amin(2) == 0
                 if linear or layer == 0:
-                    used = part(inputs, trials).abs().sum(1) != 0  # faster than the greatest
+                    used = self._distance(part(inputs, trials)).sum(1) != 0  # faster than the greatest
                     zero &= used.repeat(1, zero.shape[1] // used.shape[1])
                 self._lost[trials] |= zero.any(1)
 
@@ -193,6 +193,11 @@ class Confidence:
         """Something of each trial's activation, [trial]."""
         values = {label: of(one) for label, one in {one.label: one for one in self._network.activations}.items()}
         return torch.tensor([values[one.label] for one in self._network.activations], device=self._z.device)
+
+    def _distance(self, tensor: Tensor, place: float = 0.0) -> Tensor:
+        """|tensor - place|; overwritten by the next."""
+        out = self._scratch.take("distance", *tensor.shape)
+        return torch.sub(tensor, place, out=out).abs_() if place else torch.abs(tensor, out=out)
 
     def _norm(self, table: Tensor, layer: int, tensor: Tensor) -> None:
         torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=table[layer, : len(tensor)])

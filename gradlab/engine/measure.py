@@ -14,6 +14,7 @@ from torch import Tensor
 from gradlab.engine.alignment import aligned
 from gradlab.engine.layout import LayerParameters, Layout
 from gradlab.engine.passes import Passes
+from gradlab.engine.scratch import Scratch
 from gradlab.engine.snapshot import Snapshot
 from gradlab.engine.tasks import loss_signal
 
@@ -150,7 +151,7 @@ def parameter_sizes(layout: Layout, layers: Sequence[LayerParameters]) -> Tensor
     return table.double()
 
 
-def measure_weights(layout: Layout, sizes: Tensor, before: Tensor, after: Tensor) -> Statistics:
+def measure_weights(layout: Layout, sizes: Tensor, before: Tensor, after: Tensor, scratch: Scratch) -> Statistics:
     """`weight_norm` before the update and `update_ratio` of every layer.
 
     Args:
@@ -160,7 +161,7 @@ def measure_weights(layout: Layout, sizes: Tensor, before: Tensor, after: Tensor
     changes = torch.full((len(layout.blocks), len(layout.depths)), math.nan, device=before.device)
     pairs = [(old.weight, new.weight) for old, new in zip(layout.views(before), layout.views(after), strict=True)]
     for index, (old, new) in enumerate(pairs):
-        norm_into(changes[index, : len(old)], new - old)
+        norm_into(changes[index, : len(old)], torch.sub(new, old, out=scratch.take("change", *old.shape)))
     size, change = sizes.clone(), changes.double()
     doubtful = ~((size > _TINY32) & (size < _HUGE32) & (change > _TINY32) & (change < _HUGE32)) & layout.presence(size)
     for index in torch.nonzero(doubtful.any(1)).flatten().tolist():
