@@ -133,5 +133,5 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
 
 
 def parts(out: Path, table: str = "trials") -> Sequence[Path]:
-    """The finished part files of the runs in `out`."""
-    return list(out.glob(f"*/{table}/[!.]*.parquet"))
+    """The finished part files of the runs in `out`; a folder that is being made, .NAME, may be gone in a moment."""
+    return list(out.glob(f"[!.]*/{table}/[!.]*.parquet"))
