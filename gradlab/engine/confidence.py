@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gradlab.engine.activations import Activation
 from gradlab.engine.layout import Layout
-from gradlab.engine.measure import GradientNorms
+from gradlab.engine.measure import GradientNorms, norm_into
 from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised
 from gradlab.engine.scratch import Scratch
@@ -83,7 +83,7 @@ class Confidence:
         """Note the size of d loss / d h, where float32 doesn't know slopes exactly."""
         for trials, activation in self._network.runs(len(signal)):
             if not activation.kernel.piecewise_linear:
-                torch.linalg.vector_norm(part(signal, trials).flatten(1), dim=1, out=self._signal[layer, trials])
+                norm_into(self._signal[layer, trials], part(signal, trials))
 
     def leaving(self, layer: int, inputs: Tensor, gradient: Tensor) -> None:
         """Note whether entries of the weights' gradient, [trial, fan_in, fan_out], may be 0 though they should not be.
@@ -200,7 +200,7 @@ class Confidence:
         return torch.sub(tensor, place, out=out).abs_() if place else torch.abs(tensor, out=out)
 
     def _norm(self, table: Tensor, layer: int, tensor: Tensor) -> None:
-        torch.linalg.vector_norm(tensor.flatten(1), dim=1, out=table[layer, : len(tensor)])
+        norm_into(table[layer, : len(tensor)], tensor)
 
 
 def _gathered(rounding: Tensor, sensitivity: Tensor) -> Tensor:
