@@ -199,9 +199,7 @@ def _gelu(label: str) -> Activation:
         # erfc keeps the digits of a small Phi, which torch.special.ndtr doesn't.
         return 0.5 * torch.erfc(-z / math.sqrt(2)) + z * density
 
-    return Activation(
-        label, F.gelu, derivative, _SUP_GELU, None, _below_saturation(derivative, _SUP_GELU), kernels.gelu()
-    )
+    return Activation(label, F.gelu, derivative, _SUP_GELU, None, _saturated_dip(derivative, _SUP_GELU), kernels.gelu())
 
 
 def _silu(label: str) -> Activation:
@@ -209,8 +207,28 @@ def _silu(label: str) -> Activation:
         gate = torch.sigmoid(z)
         return gate * (1 + z * (1 - gate))
 
-    return Activation(
-        label, F.silu, derivative, _SUP_SILU, None, _below_saturation(derivative, _SUP_SILU), kernels.silu()
+    return Activation(label, F.silu, derivative, _SUP_SILU, None, _saturated_dip(derivative, _SUP_SILU), kernels.silu())
+
+
+def _saturated_dip(derivative: Elementwise, sup: float) -> Region:
+    """Saturation of a function whose slope falls from 0 into a dip, left to right, and rises through 0 for z < 0."""
+
+    def crossing(slope: float, left: float, right: float) -> float:
+        """Where the derivative is `slope`, between two places on either side of that, by bisection."""
+        rises = float(derivative(torch.tensor(right, dtype=torch.float64))) > slope
+        while True:
+            middle = (left + right) / 2
+            if middle in (left, right):
+                return middle
+            if (float(derivative(torch.tensor(middle, dtype=torch.float64))) > slope) == rises:
+                right = middle
+            else:
+                left = middle
+
+    grid = torch.linspace(_SUP_GRID[0], 0.0, 5001, dtype=torch.float64)
+    dip, limit = float(grid[derivative(grid).argmin()]), SATURATION * sup
+    return regions.below_or_between(
+        crossing(-limit, _SUP_GRID[0], dip), crossing(-limit, dip, 0.0), crossing(limit, dip, 0.0)
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,9 @@ from torch import Tensor
 
 ALIGNMENT = 64
 """Elements; a multiple of what torch's vectorised kernels take at once, on every processor it supports."""
+
+Call: TypeAlias = Callable[[], object]
+"""Something that is computed step after step, bound to its tensors once: calling an operator costs time, too."""
 
 
 def settle() -> None:
@@ -28,6 +33,11 @@ def padded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
+def fills_vectors(tensor: Tensor) -> bool:
+    """Whether every trial's slab of a tensor [trial, ...] fills whole vectors."""
+    return tensor.shape[1:].numel() % ALIGNMENT == 0
+
+
 def aligned(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """`function(*tensors)` for an elementwise function of tensors [trial, ...] of equal shape.
 
@@ -35,10 +45,10 @@ def aligned(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     Which trial they belong to depends on the stack, unless every trial's slab fills whole vectors: so slabs that
     don't are padded for the call.
     """
+    if fills_vectors(tensors[0]):
+        return function(*(tensor.contiguous() for tensor in tensors))
     shape = tensors[0].shape
     size = shape[1:].numel()
-    if size % ALIGNMENT == 0:
-        return function(*(tensor.contiguous() for tensor in tensors))
     flat = (F.pad(tensor.reshape(shape[0], size), (0, padded(size) - size)) for tensor in tensors)
     return function(*flat)[:, :size].reshape(shape)
 
@@ -48,49 +58,45 @@ def aligned_into(function: Callable[..., object], out: Tensor, *tensors: Tensor)
 
     `out` [trial, ...], of the tensors' shape, may be one of them; see `aligned`.
     """
-    size = out.shape[1:].numel()
-    if size % ALIGNMENT == 0:
+    if fills_vectors(out):
         function(*tensors, out)
         return
-    rows = len(out)
+    rows, size = len(out), out.shape[1:].numel()
     filled = [F.pad(tensor.reshape(rows, size), (0, padded(size) - size)) for tensor in (*tensors, out)]
     function(*filled)
     out.copy_(filled[-1][:, :size].view(out.shape))
 
 
-def affine_into(out: Tensor, bias: Tensor, left: Tensor, right: Tensor) -> None:
-    """out = bias + left @ right for every trial, like `product_into`; `out` has no gaps.
+def affine(out: Tensor, bias: Tensor, left: Tensor, right: Tensor) -> Call:
+    """out = bias + left @ right for every trial, like `product`; `out` has no gaps.
 
     Args:
         bias: of every column, [trial, 1, column], or of every row, [trial, row, 1].
     """
     if _is_degenerate(left, right):
-        out.copy_(torch.baddbmm(_twice(bias), _twice(left), _twice(right))[:1])
-    else:
-        torch.baddbmm(bias, left, right, out=out)
+        pair = _twice(bias), _twice(left), _twice(right)
+        return lambda: out.copy_(torch.baddbmm(*pair)[:1])
+    return partial(torch.baddbmm, bias, left, right, out=out)
 
 
-def product_into(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """left @ right for every trial, [trial, row, inner] and [trial, inner, column].
+def product(out: Tensor, left: Tensor, right: Tensor) -> Call:
+    """out = left @ right for every trial, [trial, row, inner] and [trial, inner, column], to be called when it is due.
 
     A batched product gives each slice the same bits in every stack of two or more. A stack of one goes through
     another kernel where the product is a matrix times a vector or an outer product; such a product is cheap, and is
     made with a copy of itself beside it. So does an `out` with gaps, which therefore gets a copy.
     """
     if _is_degenerate(left, right):
-        out.copy_(torch.bmm(_twice(left), _twice(right))[:1])
-    elif _has_gaps(out):
-        out.copy_(torch.bmm(left, right))
-    else:
-        torch.bmm(left, right, out=out)
+        pair = _twice(left), _twice(right)
+        return lambda: out.copy_(torch.bmm(*pair)[:1])
+    if _has_gaps(out):
+        return lambda: out.copy_(torch.bmm(left, right))
+    return partial(torch.bmm, left, right, out=out)
 
 
-def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """out += left @ right for every trial, like `product_into`; `out` is contiguous."""
-    if _is_degenerate(left, right):
-        out.copy_(torch.baddbmm(_twice(out), _twice(left), _twice(right))[:1])
-    else:
-        torch.baddbmm(out, left, right, out=out)
+def added_product(out: Tensor, left: Tensor, right: Tensor) -> Call:
+    """out += left @ right for every trial, like `product`; `out` is contiguous."""
+    return affine(out, out, left, right)
 
 
 def _twice(tensor: Tensor) -> Tensor:

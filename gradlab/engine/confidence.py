@@ -20,6 +20,7 @@ from gradlab.engine.layout import Layout
 from gradlab.engine.measure import GradientNorms, norm_into
 from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised
+from gradlab.engine.observer import Observer
 from gradlab.engine.scratch import Scratch
 from gradlab.engine.tasks import loss_signal
 
@@ -42,8 +43,8 @@ FAINTEST = 1e-25
 """A loss's derivative for one example, or by one output, that float32 may lose on the way back."""
 
 
-class Confidence:
-    """Looks at a recorded step of training, forward (as an `Observer`) and back."""
+class Confidence(Observer):
+    """Looks at a recorded step of training, forward and back."""
 
     def __init__(self, network: Network, layout: Layout, like: Tensor, scratch: Scratch) -> None:
         self._network, self._layout, self._scratch = network, layout, scratch

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradlab.engine.alignment import add_product, product_into
+from gradlab.engine.alignment import Call, added_product, product
 
 FULL_WIDTH = 16
 """Columns from which on a product is quick: two vectors of eight. Windows fold narrower ones together."""
@@ -159,7 +159,11 @@ class Convolution:
         else:
             self._band = [(band[:, :, column : column + 3, :, column], by_row) for column in columns]
         by_line = list(space.band)[::-1] if turned else list(space.band)
-        self._factors = list(zip(space.rows, by_line, strict=True))
+        first, *others = zip(space.rows, by_line, strict=True)
+        self._products: list[Call] = [
+            product(space.product, *first),
+            *(added_product(space.product, *factors) for factors in others),
+        ]
         self._biases: tuple[Tensor, Tensor] | None = None
         if bias is not None:
             line = bias.new_empty(bias.shape[0], 1, 1, space.image[1], bias.shape[-1])
@@ -179,10 +183,8 @@ class Convolution:
             return
         for place, taps in self._band:
             place.copy_(taps)
-        product = self._space.product
-        for line, (rows, band) in enumerate(self._factors):
-            into = add_product if line > 0 else product_into
-            into(product, rows, band)
+        for multiply in self._products:
+            multiply()
         lines = self._space.product_by_line.flatten(3)
         if self._biases is None:
             self._lines.copy_(lines)
@@ -235,7 +237,8 @@ class Gradients:
         """
         self._space, self._signal, self._bias_gradient = space, signal, bias_gradient
         self._signal_by_line, self._input_by_line = space.by_line(signal), space.by_line(h)
-        self._factors = list(zip(space.rows, reversed(list(space.band_gradient)), strict=True))
+        factors = zip(space.rows, reversed(list(space.band_gradient)), strict=True)
+        self._products = [product(of_band, rows.mT, space.product) for rows, of_band in factors]
         blocks, by_row = space.blocks(space.band_gradient), _taps(weight_gradient).mT.transpose(0, 1)
         self._sums = [
             (by_row[:, :, tap], [blocks[:, :, column + 2 - tap, :, column] for column in range(space.fold)])
@@ -254,8 +257,8 @@ class Gradients:
         space = self._space
         space.fill(self._signal_by_line)
         space.product_by_line.copy_(self._input_by_line)
-        for rows, band_gradient in self._factors:
-            product_into(band_gradient, rows.mT, space.product)
+        for multiply in self._products:
+            multiply()
         for place, (first, *others) in self._sums:
             place.copy_(first)
             for other in others:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import aligned_into
+from gradlab.engine.alignment import Call, aligned_into, fills_vectors
 
 _aten = torch.ops.aten
 
@@ -33,19 +34,17 @@ class Kernel:
     kinks: tuple[float, ...] | None = ()
     piecewise_linear: bool = False
 
-    def apply(self, z: Tensor, out: Tensor) -> None:
-        """phi(z) into `out`, [trial, row, unit] both; `out` may be z."""
-        if self.even:
-            self.forward(z, out)
-        else:
-            aligned_into(self.forward, out, z)
+    def apply(self, z: Tensor, out: Tensor) -> Call:
+        """phi(z) into `out`, [trial, row, unit] both, once it is called; `out` may be z."""
+        if self.even or fills_vectors(z):
+            return partial(self.forward, z, out)
+        return partial(aligned_into, self.forward, out, z)
 
-    def pass_back(self, signal: Tensor, kept: Tensor) -> None:
-        """The signal times phi', in place, [trial, row, unit] both."""
-        if self.even:
-            self.backward(signal, kept)
-        else:
-            aligned_into(lambda kept, signal: self.backward(signal, kept), signal, kept)
+    def pass_back(self, signal: Tensor, kept: Tensor) -> Call:
+        """The signal times phi', in place, [trial, row, unit] both, likewise."""
+        if self.even or fills_vectors(signal):
+            return partial(self.backward, signal, kept)
+        return partial(aligned_into, lambda kept, signal: self.backward(signal, kept), signal, kept)
 
 
 def linear() -> Kernel:
@@ -161,3 +160,8 @@ def of_function(function: Callable[[Tensor], Tensor]) -> Kernel:
         signal.copy_(passed)
 
     return Kernel(forward, backward, keeps_z=True, kinks=None)
+
+
+def exactly(function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor]) -> Kernel:
+    """An elementwise function and its derivative, from z itself, so that it keeps its digits where phi saturates."""
+    return Kernel(lambda z, out: out.copy_(function(z)), lambda signal, z: signal.mul_(derivative(z)), keeps_z=True)

@@ -15,6 +15,7 @@ from gradlab.engine.groups import Group
 from gradlab.engine.measure import norm_into
 from gradlab.engine.network import part
 from gradlab.engine.normalisation import Normalised, RunningMoments
+from gradlab.engine.observer import Observer
 from gradlab.engine.quantiles import examples_for, quantiles
 from gradlab.engine.reach import nothing_from, reached_units
 from gradlab.engine.regions import Region
@@ -42,8 +43,8 @@ class _Run:
     without: Tensor | None
 
 
-class Look:
-    """Looks at a group again and again, in the same buffers (an `Observer`).
+class Look(Observer):
+    """Looks at a group again and again, in the same buffers.
 
     Args:
         group: of the chunk's trials.

@@ -13,6 +13,7 @@ from itertools import groupby
 from torch import Tensor
 
 from gradlab.engine.activations import Activation
+from gradlab.engine.kernels import Kernel, exactly
 from gradlab.engine.layout import Shape
 from gradlab.engine.normalisation import RunningMoments
 
@@ -51,6 +52,13 @@ class Network:
             runs.append((slice(start, start + len(members)), members[0]))
             start += len(members)
         return runs
+
+    def kernels(self, count: int, *, exact: bool) -> list[tuple[slice, Kernel]]:
+        """How their activations are computed; exactly, from phi's input, with slopes that keep their digits."""
+        return [
+            (trials, exactly(activation.function, activation.derivative) if exact else activation.kernel)
+            for trials, activation in self.runs(count)
+        ]
 
     def rows(self, x: Tensor) -> Tensor:
         """Examples [trial, example, feature or (channel, height, width)] as [trial, row, feature or channel]."""

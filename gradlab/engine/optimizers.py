@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -18,6 +19,7 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from gradlab.config.schema import Train
+from gradlab.engine.alignment import Call
 from gradlab.engine.layout import Piece, joined
 
 GroupKey: TypeAlias = tuple[float, float, float]
@@ -72,11 +74,16 @@ class StackOptimizer:
         gradient: Tensor,
     ) -> None:
         self._name = settings[0].optimizer
-        self._layers: list[list[tuple[Tensor, Tensor, GroupKey]]] = []
+        self._layers: list[list[Call]] = []
         self._groups: list[_Group] = []
         if self.by_layer:
             self._layers = [
-                [(flat[start:stop], gradient[start:stop], key) for key, own in layer.items() for start, stop in own]
+                [
+                    call
+                    for (lr, weight_decay, _), own in layer.items()
+                    for start, stop in own
+                    for call in _descent(flat[start:stop], gradient[start:stop], lr, weight_decay)
+                ]
                 for layer in segments
             ]
         else:
@@ -102,10 +109,8 @@ class StackOptimizer:
 
     def step_layer(self, layer: int) -> None:
         """Update one layer, where layers are updated one by one; its gradient is used up."""
-        for parameters, gradient, (lr, weight_decay, _) in self._layers[layer]:
-            if weight_decay:
-                gradient.add_(parameters, alpha=weight_decay)
-            parameters.add_(gradient, alpha=-lr)
+        for call in self._layers[layer]:
+            call()
 
     def _update(self, group: _Group) -> None:
         match self._name:
@@ -156,6 +161,11 @@ class StackOptimizer:
                     momentum=0.0,
                     centered=False,
                 )
+
+
+def _descent(parameters: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> list[Call]:
+    decay: list[Call] = [partial(gradient.add_, parameters, alpha=weight_decay)] if weight_decay else []
+    return [*decay, partial(parameters.add_, gradient, alpha=-lr)]
 
 
 def _of_all_layers(segments: Sequence[Mapping[GroupKey, Sequence[Piece]]]) -> dict[GroupKey, list[Piece]]:

@@ -3,56 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import affine_into, aligned, product_into
+from gradlab.engine.alignment import Call, affine, product
 from gradlab.engine.layout import LayerParameters
 from gradlab.engine.network import Network, part
 from gradlab.engine.normalisation import Normalised, RunningMoments, normalise, normalise_back
+from gradlab.engine.observer import Observer
 from gradlab.engine.products import Convolutions, Dense
 from gradlab.engine.scratch import Scratch
 
 
-class Observer(Protocol):
-    """Who looks at a forward pass, at every hidden layer l = 0, 1, ...; all tensors are [trial, row, unit].
+@dataclass
+class _Hidden:
+    """A hidden layer of a pass, all tensors [trial, row, unit].
 
-    What it is shown is overwritten later on.
+    Attributes:
+        inputs: None for those of the first layer, which come from outside.
+        z, u, a: pre-activations, phi's own input and phi of it; the same memory where nothing needs the earlier one.
+        out: what is passed on.
+        calls: what makes that of the inputs, but for the first layer's product.
+        normalised: how the last pass normalised z.
     """
 
-    def preactivation(self, layer: int, z: Tensor) -> None:
-        """z, before anything is done to it."""
+    inputs: Tensor | None
+    z: Tensor
+    u: Tensor
+    a: Tensor
+    out: Tensor
+    calls: list[Call] = field(default_factory=list)
+    normalised: Normalised | None = None
 
-    def normalisation(self, layer: int, normalised: Normalised) -> None:
-        """How z was normalised, where it is."""
 
-    def activation_input(self, layer: int, u: Tensor) -> None:
-        """phi's own input: z, or z normalised."""
+@dataclass(frozen=True)
+class _Returning:
+    """A hidden layer on the way back, all tensors [trial, row, unit].
 
-    def activation(self, layer: int, h: Tensor) -> None:
-        """What is passed on to the next layer."""
+    Attributes:
+        arriving: d loss / d h.
+        delta: d loss / d z.
+        calls: what makes that, the gradients and what arrives at the layer below, but for the first layer's product.
+    """
+
+    arriving: Tensor
+    delta: Tensor
+    calls: Sequence[Call]
 
 
 @dataclass
-class _Hidden:
-    """What the way back needs of a hidden layer.
+class _Pass:
+    """A pass over some number of examples, bound to its memory.
 
     Attributes:
-        inputs: [trial, row, unit].
-        u, a: phi's own input and phi of it, [trial, row, unit]; the same memory where no slope is told by u.
+        calls: all of it, but for the first layer's product.
+        top: the output layer's inputs, [trial, example, unit].
+        outputs: [trial, output, example].
+        back: the way back, from the top; empty before it is first gone.
     """
 
-    inputs: Tensor
-    u: Tensor
-    a: Tensor
-    normalised: Normalised | None
+    hidden: Sequence[_Hidden]
+    calls: Sequence[Call]
+    top: Tensor
+    outputs: Tensor
+    back: Sequence[_Returning] = ()
 
 
 class Passes:
     """Passes of the networks of a stack, one after another, in the same buffers.
+
+    A layer of a small stack is computed about as fast as Python says what to compute. So a pass is bound to its memory
+    when it is first made, as a list of calls; the examples and the signal alone come from outside every time.
 
     Args:
         layers: the parameters, views of memory in which they are updated.
@@ -72,14 +96,17 @@ class Passes:
         exact: bool = False,
         scratch: Scratch | None = None,
     ) -> None:
-        self._network, self._layers, self._gradients, self._exact = network, layers, gradients, exact
+        self._network, self._layers, self._gradients = network, layers, gradients
         self._trains = gradients is not None
         shape, conv = network.shape, network.shape.family == "cnn"
-        self._runs = [network.runs(count) for count in network.counts]
-        self._hidden: list[_Hidden] = []
-        self._top = layers[-1].weight
-        self._scratch = scratch or Scratch(self._top.dtype, self._top.device)
+        self._runs = [network.kernels(count, exact=exact) for count in network.counts]
+        self._scratch = scratch or Scratch(layers[-1].weight.dtype, layers[-1].weight.device)
         self._products = Convolutions(shape, layers, gradients, self._scratch) if conv else Dense(layers, gradients)
+        self._bound: dict[tuple[int, bool], _Pass] = {}
+        self._last: _Pass | None = None
+        self._x: Tensor | None = None
+        self._moments: Sequence[RunningMoments] = ()
+        self._observer: Observer = Observer()
 
     def forward(
         self,
@@ -95,50 +122,25 @@ class Passes:
         Args:
             moments: batch normalisation's running moments, which passes that don't train normalise by.
         """
-        network, shape, layers = self._network, self._network.shape, self._layers
-        h = network.rows(x)
-        rows, self._hidden = h.shape[1], []
-        mixed = network.counts[-1] < len(h)
-        top = self._buffer("top", len(h), rows) if mixed else h
-        for index, count in enumerate(network.counts):
-            if count < len(h):
-                top[count : len(h)] = h[count:]
-                h = h[:count]
-            inputs = h
-            z = self._buffer(f"z{self._place(index)}", count, rows)
-            self._products.forward(index, h, z)
-            if observer is not None:
-                observer.preactivation(index, z)
-            u, normalised = z, None
-            if shape.norm != "none":
-                u = self._buffer(f"u{self._place(index)}", count, rows)
-                own = None if self._trains or not moments else moments[index]
-                normalised = normalise(z, layers[index], own, shape.norm, u)
-            if observer is not None:
-                if normalised is not None:
-                    observer.normalisation(index, normalised)
-                observer.activation_input(index, u)
-            a = self._activate(index, u)
-            if shape.residual and index > 0:
-                h = torch.add(h, a, out=self._buffer(f"h{index}", count, rows)) if self._trains else h.add_(a)
-            else:
-                h = a
-            if observer is not None:
-                observer.activation(index, h)
-            if self._trains:
-                self._hidden.append(_Hidden(inputs, u, a, normalised))
-        self._top = self._gather(h, top, x.shape[1])
-        outputs = self._buffer("output", len(top), shape.out_features, x.shape[1])
-        affine_into(outputs, layers[-1].bias.mT, layers[-1].weight.mT, self._top.mT)
-        return outputs.mT
+        key = (x.shape[1], observer is not None)
+        if key not in self._bound:
+            self._bound[key] = self._bind(*key)
+        self._last, self._x = self._bound[key], self._network.rows(x)
+        self._moments, self._observer = moments, observer or Observer()
+        self._products.forward(0, self._x, self._last.hidden[0].z)()
+        for call in self._last.calls:
+            call()
+        return self._last.outputs.mT
 
     def inputs(self, layer: int) -> Tensor:
-        """The inputs of a layer in the last pass of training, the output layer's after all, [trial, row, unit]."""
-        return self._hidden[layer].inputs if layer < len(self._hidden) else self._top
+        """The inputs of a layer in the last pass, the output layer's after all, [trial, row, unit]."""
+        last, x = self._made()
+        inputs = last.hidden[layer].inputs if layer < len(last.hidden) else last.top
+        return x if inputs is None else inputs
 
     def batch_moments(self) -> list[RunningMoments]:
         """The moments of the last batch, of every layer that is normalised by them."""
-        seen = [hidden.normalised.moments for hidden in self._hidden if hidden.normalised is not None]
+        seen = [hidden.normalised.moments for hidden in self._made()[0].hidden if hidden.normalised is not None]
         return [moments for moments in seen if moments is not None]
 
     def backward(
@@ -156,78 +158,131 @@ class Passes:
             arriving: called with d loss / d h of each hidden layer before it passes the activation; may scale it in
                 place, with all that follows.
         """
+        last, x = self._made()
         if self._gradients is None:
             raise ValueError("only passes of training have a way back")
-        network, shape, layers, gradients = self._network, self._network.shape, self._layers, self._gradients
-        from_output = self._from_output(signal, layers[-1])
-        by_output = self._buffer("gradient", len(signal), shape.out_features)
-        product_into(by_output, signal.mT, self._top)
-        gradients[-1].weight.copy_(by_output.mT)
-        torch.sum(signal, 1, keepdim=True, out=gradients[-1].bias)
-        done(len(layers) - 1, signal)
-        trials, rows, _ = from_output.shape
-        spare = from_output if shape.residual else self._buffer("spare", trials, rows)
-        here, there = from_output, spare
-        for index in reversed(range(len(network.counts))):
-            count, hidden = network.counts[index], self._hidden[index]
-            below = part(here, slice(0, count))
+        gradient = self._gradients[-1]
+        from_output = self._from_output(signal)
+        by_output = self._buffer("gradient", len(signal), self._network.shape.out_features)
+        product(by_output, signal.mT, last.top)()
+        gradient.weight.copy_(by_output.mT)
+        torch.sum(signal, 1, keepdim=True, out=gradient.bias)
+        done(len(last.hidden), signal)
+        if not last.back:
+            last.back = self._bind_back(last.hidden, self._gradients, from_output)
+        for index, layer in zip(reversed(range(len(last.hidden))), last.back, strict=True):
             if arriving is not None:
-                arriving(index, below)
-            delta = below
+                arriving(index, layer.arriving)
+            for call in layer.calls:
+                call()
+            if index == 0:
+                for call in self._products.back(0, x, layer.delta, None):
+                    call()
+            done(index, layer.delta)
+
+    def _made(self) -> tuple[_Pass, Tensor]:
+        """The last pass and the rows that it was given."""
+        if self._last is None or self._x is None:
+            raise ValueError("there was no pass yet")
+        return self._last, self._x
+
+    def _bind(self, examples: int, observed: bool) -> _Pass:
+        network, shape, output = self._network, self._network.shape, self._layers[-1]
+        trials, rows = network.counts[0], examples * shape.positions
+        mixed = network.counts[-1] < trials
+        top = self._buffer("top", trials, rows) if mixed else None
+        calls: list[Call] = []
+        bound: list[_Hidden] = []
+        h: Tensor | None = None
+        for index, count in enumerate(network.counts):
+            if h is not None and top is not None and count < len(h):
+                calls.append(partial(top[count : len(h)].copy_, h[count:]))
+                h = h[:count]
+            hidden = self._bind_hidden(index, h, rows, observed)
+            calls += hidden.calls
+            bound.append(hidden)
+            h = hidden.out
+        ends = bound[-1].out
+        if top is not None:
+            calls.append(partial(top[: len(ends)].copy_, ends))
+            ends = top
+        if shape.positions > 1:
+            by_position = ends.view(trials, examples, shape.positions, shape.width)
+            ends = self._buffer("mean", trials, examples)
+            calls.append(partial(torch.mean, by_position, 2, out=ends))
+        outputs = self._buffer("output", trials, shape.out_features, examples)
+        calls.append(affine(outputs, output.bias.mT, output.weight.mT, ends.mT))
+        return _Pass(bound, calls, ends, outputs)
+
+    def _bind_hidden(self, index: int, inputs: Tensor | None, rows: int, observed: bool) -> _Hidden:
+        shape, count = self._network.shape, self._network.counts[index]
+        z = self._buffer(f"z{self._place(index)}", count, rows)
+        u = z if shape.norm == "none" else self._buffer(f"u{self._place(index)}", count, rows)
+        keeps_u = self._trains and any(kernel.keeps_z for _, kernel in self._runs[index])
+        a = self._buffer(f"a{index}", count, rows) if keeps_u else u
+        out = a
+        if shape.residual and inputs is not None:
+            out = self._buffer(f"h{index}", count, rows) if self._trains else inputs
+        hidden = _Hidden(inputs, z, u, a, out)
+        calls = hidden.calls
+        if inputs is not None:
+            calls.append(self._products.forward(index, inputs, z))
+        if observed:
+            calls.append(lambda: self._observer.preactivation(index, z))
+        if shape.norm != "none":
+            calls.append(lambda: self._normalise(index, hidden))
+        if observed:
+            calls.append(lambda: self._observer.activation_input(index, u))
+        calls += [kernel.apply(part(u, trials), part(a, trials)) for trials, kernel in self._runs[index]]
+        if shape.residual and inputs is not None:
+            calls.append(partial(torch.add, inputs, a, out=out))
+        if observed:
+            calls.append(lambda: self._observer.activation(index, out))
+        return hidden
+
+    def _bind_back(
+        self, bound: Sequence[_Hidden], gradients: Sequence[LayerParameters], from_output: Tensor
+    ) -> list[_Returning]:
+        """The way back from the top hidden layers, at which `from_output` arrives, [trial, row, unit]."""
+        shape, counts = self._network.shape, self._network.counts
+        here, there = from_output, from_output if shape.residual else self._buffer("spare", *from_output.shape[:2])
+        back = []
+        for index in reversed(range(len(counts))):
+            arriving, hidden = here[: counts[index]], bound[index]
+            delta, calls = arriving, list[Call]()
             if shape.residual and index > 0:
-                delta = self._buffer("delta", count, rows).copy_(below)
-            self._pass_activation(index, delta, hidden)
-            if hidden.normalised is not None:
-                normalise_back(delta, layers[index], hidden.normalised, gradients[index])
-            next_below = part(there, slice(0, count)) if index > 0 else None
-            self._products.back(index, hidden.inputs, delta, next_below, add=shape.residual)
-            if index > 0 and there is not from_output and count < network.counts[index - 1]:
-                joining = slice(count, network.counts[index - 1])
-                there[joining] = from_output[joining]
-            done(index, delta)
+                delta = self._buffer("delta", *arriving.shape[:2])
+                calls.append(partial(delta.copy_, arriving))
+            for trials, kernel in self._runs[index]:
+                kept = hidden.u if kernel.keeps_z else hidden.a
+                calls.append(kernel.pass_back(part(delta, trials), part(kept, trials)))
+            if shape.norm != "none":
+                calls.append(partial(self._normalise_back, index, delta, hidden, gradients[index]))
+            if hidden.inputs is not None:
+                below = there[: counts[index]]
+                calls += self._products.back(index, hidden.inputs, delta, below, add=shape.residual)
+                joining = slice(counts[index], counts[index - 1])
+                if not shape.residual and joining.start < joining.stop:
+                    calls.append(partial(there[joining].copy_, from_output[joining]))
+            back.append(_Returning(arriving, delta, calls))
             here, there = there, here
+        return back
 
-    def _activate(self, index: int, u: Tensor) -> Tensor:
-        """phi(u), in u's own memory where u is not needed any more."""
-        keeps = self._keeps_input(index)
-        out = self._buffer(f"a{index}", *u.shape[:2]) if keeps else u
-        for trials, activation in self._runs[index]:
-            piece, into = part(u, trials), part(out, trials)
-            if self._exact:
-                into.copy_(aligned(activation.function, piece))
-            else:
-                activation.kernel.apply(piece, into)
-        return out
+    def _normalise(self, index: int, hidden: _Hidden) -> None:
+        own = None if self._trains or not self._moments else self._moments[index]
+        hidden.normalised = normalise(hidden.z, self._layers[index], own, self._network.shape.norm, hidden.u)
+        self._observer.normalisation(index, hidden.normalised)
 
-    def _keeps_input(self, index: int) -> bool:
-        runs = self._runs[index]
-        return self._trains and (self._exact or any(activation.kernel.keeps_z for _, activation in runs))
+    def _normalise_back(self, index: int, delta: Tensor, hidden: _Hidden, into: LayerParameters) -> None:
+        if hidden.normalised is not None:
+            normalise_back(delta, self._layers[index], hidden.normalised, into)
 
-    def _pass_activation(self, index: int, signal: Tensor, hidden: _Hidden) -> None:
-        for trials, activation in self._runs[index]:
-            kept = hidden.u if self._exact or activation.kernel.keeps_z else hidden.a
-            own, kept = part(signal, trials), part(kept, trials)
-            if self._exact:
-                own *= aligned(activation.derivative, kept)
-            else:
-                activation.kernel.pass_back(own, kept)
-
-    def _gather(self, h: Tensor, top: Tensor, examples: int) -> Tensor:
-        """The inputs of the output layer, [trial, example, unit]."""
-        shape = self._network.shape
-        if len(h) < len(top):
-            top[: len(h)] = h
-            h = top
-        if shape.positions == 1:
-            return h
-        return h.view(len(h), examples, shape.positions, shape.width).mean(2)
-
-    def _from_output(self, signal: Tensor, output: LayerParameters) -> Tensor:
+    def _from_output(self, signal: Tensor) -> Tensor:
         """The signal that reaches the top hidden layers, [trial, row, unit]."""
         shape = self._network.shape
         trials, examples, _ = signal.shape
         below = self._buffer("from output", trials, examples)
-        product_into(below, signal, output.weight.mT)
+        product(below, signal, self._layers[-1].weight.mT)()
         if shape.positions == 1:
             return below
         spread = self._buffer("from positions", trials, examples * shape.positions)

@@ -1,13 +1,17 @@
-"""The products of a stack's hidden layers, forward and back: with matrices, or convolutions."""
+"""The products of a stack's hidden layers, forward and back: with matrices, or convolutions.
+
+All are bound to their tensors, to be called when these hold what is to be multiplied.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gradlab.engine.alignment import add_product, affine_into, product_into
+from gradlab.engine.alignment import Call, added_product, affine, product
 from gradlab.engine.convolution import Convolution, Gradients, Workspace
 from gradlab.engine.layout import LayerParameters, Shape
 from gradlab.engine.scratch import Scratch
@@ -23,19 +27,21 @@ class Dense:
     def __init__(self, layers: Sequence[LayerParameters], gradients: Sequence[LayerParameters] | None) -> None:
         self._layers, self._gradients = layers, gradients
 
-    def forward(self, index: int, h: Tensor, z: Tensor) -> None:
+    def forward(self, index: int, h: Tensor, z: Tensor) -> Call:
         """z of a layer from its input, [trial, row, unit] both."""
-        affine_into(z, self._layers[index].bias, h, self._layers[index].weight)
+        return affine(z, self._layers[index].bias, h, self._layers[index].weight)
 
-    def back(self, index: int, h: Tensor, delta: Tensor, below: Tensor | None, *, add: bool = False) -> None:
+    def back(self, index: int, h: Tensor, delta: Tensor, below: Tensor | None, *, add: bool = False) -> Sequence[Call]:
         """A layer's gradients from d loss / d z and its input; that by the input goes to `below`, or is added there."""
+        calls: list[Call] = []
         if below is not None:
-            into = add_product if add else product_into
-            into(below, delta, self._layers[index].weight.mT)
+            into = added_product if add else product
+            calls.append(into(below, delta, self._layers[index].weight.mT))
         if self._gradients is not None:
             gradient = self._gradients[index]
-            product_into(gradient.weight, h.mT, delta)
-            torch.sum(delta, 1, keepdim=True, out=gradient.bias)
+            calls.append(product(gradient.weight, h.mT, delta))
+            calls.append(partial(torch.sum, delta, 1, keepdim=True, out=gradient.bias))
+        return calls
 
 
 class Convolutions:
@@ -54,18 +60,18 @@ class Convolutions:
         self._shape, self._layers, self._gradients = shape, layers, gradients
         self._scratch = scratch
         self._forward: dict[tuple[int, int, int, int], Convolution] = {}
-        self._back: dict[tuple[int, int, int], tuple[Gradients, Tensor | None]] = {}
+        self._back: dict[tuple[int, int, int], Sequence[Call]] = {}
 
-    def forward(self, index: int, h: Tensor, z: Tensor) -> None:
-        """z of a layer from its input, [trial, row, channel] both."""
+    def forward(self, index: int, h: Tensor, z: Tensor) -> Call:
+        """z of a layer from its input, [trial, row, channel] both; that of the first is read at once."""
         h = self._lasting(index, h)
         key = (index, h.shape[1], h.data_ptr(), z.data_ptr())
         if key not in self._forward:
             layer, space = self._layers[index], self._space(h, z.shape[2])
             self._forward[key] = Convolution(space, h, layer.weight, z, bias=layer.bias)
-        self._forward[key]()
+        return self._forward[key]
 
-    def back(self, index: int, h: Tensor, delta: Tensor, below: Tensor | None, *, add: bool = False) -> None:
+    def back(self, index: int, h: Tensor, delta: Tensor, below: Tensor | None, *, add: bool = False) -> Sequence[Call]:
         """A layer's gradients from d loss / d z and its input; that by the input goes to `below`, or is added there."""
         if self._gradients is None:
             raise ValueError("there is no way back without gradients")
@@ -76,11 +82,9 @@ class Convolutions:
             by_input = torch.empty_like(h) if add else below
             space = self._space(delta, h.shape[2])
             own = Gradients(space, h, layer.weight, delta, gradient.weight, gradient.bias, by_input)
-            self._back[key] = own, by_input
-        gradients, by_input = self._back[key]
-        gradients()
-        if add and below is not None and by_input is not None:
-            below += by_input
+            adds = [partial(below.add_, by_input)] if add and below is not None and by_input is not None else []
+            self._back[key] = [own, *adds]
+        return self._back[key]
 
     def _lasting(self, index: int, h: Tensor, *, copy: bool = True) -> Tensor:
         """The input of a layer in memory that stays; that of the first comes in new memory every time."""

@@ -54,6 +54,16 @@ def outside(low: float, high: float) -> Region:
     return Region(lambda z, out: torch.le(z, low, out=out).add_(torch.ge(z, high, out=torch.empty_like(z))))
 
 
+def below_or_between(edge: float, low: float, high: float) -> Region:
+    """z < edge or low < z < high, where edge < low < high."""
+
+    def mark(z: Tensor, out: Tensor) -> None:
+        other = torch.le(z, low, out=torch.empty_like(z))
+        torch.lt(z, high, out=out).sub_(other).add_(torch.lt(z, edge, out=other))
+
+    return Region(mark)
+
+
 def where(holds: Callable[[Tensor], Tensor]) -> Region:
     """Where a function of z says so, by flags."""
     return Region(lambda z, out: out.copy_(holds(z)), compares=False)

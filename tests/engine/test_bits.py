@@ -17,7 +17,7 @@ from torch import Tensor
 from gradlab.config.choices import ACTIVATIONS
 from gradlab.config.sweep import Trial
 from gradlab.engine import doubts, groups
-from gradlab.engine.alignment import add_product, affine_into, aligned, aligned_into, product_into
+from gradlab.engine.alignment import added_product, affine, aligned, aligned_into, product
 from tests.engine.comparison import as_task
 from tests.engine.stacking import alone, bit_differences, stacked
 from tests.oracles.samples import one_trial, random_data
@@ -171,16 +171,16 @@ def test_products_give_every_trial_what_it_gets_alone(
         """All three products of some trials, from factors as they are and transposed."""
         found = []
         for factor in (right[own], transposed[own]):
-            affine_into(out, bias[own], left[own], factor)
+            affine(out, bias[own], left[own], factor)()
             found.append(out.clone())
-            add_product(out.copy_(start[own]), left[own], factor)
+            added_product(out.copy_(start[own]), left[own], factor)()
             found.append(out.clone())
-            product_into(out, left[own], factor)
+            product(out, left[own], factor)()
             found.append(out.clone())
         return found
 
-    product, together = left.double() @ right.double(), computed(slice(None), torch.empty_like(start))
-    for found, expected in zip(together, 2 * [bias.double() + product, start.double() + product, product], strict=True):
+    exact, together = left.double() @ right.double(), computed(slice(None), torch.empty_like(start))
+    for found, expected in zip(together, 2 * [bias.double() + exact, start.double() + exact, exact], strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     for index in range(trials):
         own = slice(index, index + 1)
@@ -188,7 +188,7 @@ def test_products_give_every_trial_what_it_gets_alone(
             assert torch.equal(whole[own], part)
     if gaps:
         apart = torch.zeros(trials, rows * fan_out + 1, dtype=kind)[:, : rows * fan_out].view(trials, rows, fan_out)
-        product_into(apart, left, right)
+        product(apart, left, right)()
         assert torch.equal(apart, together[2])
 
 
