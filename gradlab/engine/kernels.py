@@ -162,6 +162,6 @@ def of_function(function: Callable[[Tensor], Tensor]) -> Kernel:
     return Kernel(forward, backward, keeps_z=True, kinks=None)
 
 
-def exactly(function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor]) -> Kernel:
-    """An elementwise function and its derivative, from z itself, so that it keeps its digits where phi saturates."""
-    return Kernel(lambda z, out: out.copy_(function(z)), lambda signal, z: signal.mul_(derivative(z)), keeps_z=True)
+def exactly(kernel: Kernel, derivative: Callable[[Tensor], Tensor]) -> Kernel:
+    """The same function with a derivative from z itself, which keeps its digits where phi saturates."""
+    return Kernel(kernel.forward, lambda signal, z: signal.mul_(derivative(z)), keeps_z=True)

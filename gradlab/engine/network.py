@@ -56,7 +56,7 @@ class Network:
     def kernels(self, count: int, *, exact: bool) -> list[tuple[slice, Kernel]]:
         """How their activations are computed; exactly, from phi's input, with slopes that keep their digits."""
         return [
-            (trials, exactly(activation.function, activation.derivative) if exact else activation.kernel)
+            (trials, exactly(activation.kernel, activation.derivative) if exact else activation.kernel)
             for trials, activation in self.runs(count)
         ]
 
