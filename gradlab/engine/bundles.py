@@ -40,6 +40,8 @@ def bundled(
 ) -> list[Bundle]:
     """All parts, each joined to the one before it where that makes fewer stacks and leaves work for all workers.
 
+    The longest come first, so that workers that take one after the other end at about the same time.
+
     Parts with the user's own code stay by themselves: it may end its worker.
 
     Args:
@@ -56,7 +58,7 @@ def bundled(
             bundles[-1] = joined
         else:
             bundles.append(Bundle((part,), part))
-    return bundles
+    return sorted(bundles, key=lambda bundle: -bundle.whole.cost)
 
 
 def _joined(bundle: Bundle, part: Part, positions: Callable[[Trial], int]) -> Bundle | None:

@@ -36,6 +36,23 @@ PARTS = 16
 """A sweep is written in about this many parts while they stay below `PART_TRIALS`."""
 
 
+_TOLL = {
+    "linear": 24,
+    "relu": 32,
+    "leaky_relu": 32,
+    "hardtanh": 32,
+    "sigmoid": 48,
+    "silu": 48,
+    "gelu": 64,
+    "elu": 72,
+    "selu": 72,
+}
+"""What a unit takes for an example, by activation, in the time of a multiplication."""
+
+_TOLL_OF_OTHERS = 88
+"""That of tanh, softplus and functions of the user's own."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """Trials that train together, from the deepest to the shallowest."""
@@ -89,14 +106,15 @@ def stacks_of(trials: Sequence[Trial], positions: Callable[[Trial], int]) -> tup
 
 
 def cost(trial: Trial, positions: int) -> float:
-    """About how long a trial takes, in arbitrary units: multiplications in training, a toll per unit and per operator.
+    """About how long a trial takes, in multiplications: those in training, a toll per unit and one per operator.
 
     Fitted to stacks of width 16 to 256 that are recorded every ten steps.
     """
     model, train = trial.model, trial.train
     taps = 9 if model.family == "cnn" else 1
     rows = train.batch_size * positions
-    return train.steps * model.depth * (rows * taps * model.width**2 + 32 * rows * model.width + 4096.0)
+    toll = _TOLL.get(model.activation.name, _TOLL_OF_OTHERS)
+    return train.steps * model.depth * (rows * taps * model.width**2 + toll * rows * model.width + 4096.0)
 
 
 def recorded_rows(trial: Trial) -> int:
