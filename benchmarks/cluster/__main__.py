@@ -34,9 +34,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=SECONDS_PER_ROUND, help="about, of one worker in one round")
     parser.add_argument("--json", type=Path, help="write every number to this file")
     options = parser.parse_args()
-    page = Console()
+    page, aside = Console(), Console(stderr=True)
     page.print(f"gradlab {__version__}, {processor_name()}, {os.cpu_count()} cores", highlight=False)
-    rounds = [scaling(options.seconds) for _ in range(options.rounds)]
+    rounds = [
+        scaling(options.seconds, lambda what: aside.print(what, style="dim", highlight=False))
+        for _ in range(options.rounds)
+    ]
     for name in ("ray", "local"):
         one, two = (statistics.median(r.seconds[name, workers] for r in rounds) for workers in (1, 2))
         page.print(

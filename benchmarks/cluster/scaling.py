@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class Round:
     seconds: dict[tuple[str, int], float]
 
 
-def scaling(seconds: int) -> Round:
-    """One round of a sweep that takes one worker about so long."""
+def scaling(seconds: int, told: Callable[[str], object]) -> Round:
+    """One round of a sweep that takes one worker about so long; `told` hears of every command."""
     seeds = max(2, round(seconds * TRIALS_PER_SECOND / 8))
     found = {}
     for engine, workers in (("ray", 1), ("local", 1), ("ray", 2), ("local", 2)):
@@ -43,4 +44,5 @@ def scaling(seconds: int) -> Round:
                 [*command, "--engine", engine, "--workers", str(workers)], check=True, stdout=subprocess.DEVNULL
             )
             found[engine, workers] = time.monotonic() - began
+            told(f"{engine}, workers {workers}: {found[engine, workers]:.1f} s")
     return Round(found)
