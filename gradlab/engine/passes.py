@@ -26,7 +26,6 @@ class _Hidden:
         inputs: None for those of the first layer, which come from outside.
         z, u, a: pre-activations, phi's own input and phi of it; the same memory where nothing needs the earlier one.
         out: what is passed on.
-        calls: what makes that of the inputs, but for the first layer's product.
         normalised: how the last pass normalised z.
     """
 
@@ -35,7 +34,6 @@ class _Hidden:
     u: Tensor
     a: Tensor
     out: Tensor
-    calls: list[Call] = field(default_factory=list)
     normalised: Normalised | None = None
 
 
@@ -52,6 +50,18 @@ class _Returning:
     arriving: Tensor
     delta: Tensor
     calls: Sequence[Call]
+
+
+@dataclass
+class _Given:
+    """What calls look up when they are made: batch normalisation's running moments, and who looks.
+
+    It is apart so that calls don't hold the passes that hold them: a cycle, and its memory, lives on until Python looks
+    for cycles.
+    """
+
+    moments: Sequence[RunningMoments] = ()
+    observer: Observer = field(default_factory=Observer)
 
 
 @dataclass
@@ -105,8 +115,7 @@ class Passes:
         self._bound: dict[tuple[int, bool], _Pass] = {}
         self._last: _Pass | None = None
         self._x: Tensor | None = None
-        self._moments: Sequence[RunningMoments] = ()
-        self._observer: Observer = Observer()
+        self._given = _Given()
 
     def forward(
         self,
@@ -126,10 +135,11 @@ class Passes:
         if key not in self._bound:
             self._bound[key] = self._bind(*key)
         self._last, self._x = self._bound[key], self._network.rows(x)
-        self._moments, self._observer = moments, observer or Observer()
+        self._given.moments, self._given.observer = moments, observer or Observer()
         self._products.forward(0, self._x, self._last.hidden[0].z)()
         for call in self._last.calls:
             call()
+        self._given.observer = Observer()
         return self._last.outputs.mT
 
     def inputs(self, layer: int) -> Tensor:
@@ -198,8 +208,8 @@ class Passes:
             if h is not None and top is not None and count < len(h):
                 calls.append(partial(top[count : len(h)].copy_, h[count:]))
                 h = h[:count]
-            hidden = self._bind_hidden(index, h, rows, observed)
-            calls += hidden.calls
+            hidden, own = self._bind_hidden(index, h, rows, observed)
+            calls += own
             bound.append(hidden)
             h = hidden.out
         ends = bound[-1].out
@@ -214,8 +224,9 @@ class Passes:
         calls.append(affine(outputs, output.bias.mT, output.weight.mT, ends.mT))
         return _Pass(bound, calls, ends, outputs)
 
-    def _bind_hidden(self, index: int, inputs: Tensor | None, rows: int, observed: bool) -> _Hidden:
-        shape, count = self._network.shape, self._network.counts[index]
+    def _bind_hidden(self, index: int, inputs: Tensor | None, rows: int, observed: bool) -> tuple[_Hidden, list[Call]]:
+        """A hidden layer, and what makes its outputs of its inputs, but for the first layer's product."""
+        shape, count, given = self._network.shape, self._network.counts[index], self._given
         z = self._buffer(f"z{self._place(index)}", count, rows)
         u = z if shape.norm == "none" else self._buffer(f"u{self._place(index)}", count, rows)
         keeps_u = self._trains and any(kernel.keeps_z for _, kernel in self._runs[index])
@@ -223,22 +234,21 @@ class Passes:
         out = a
         if shape.residual and inputs is not None:
             out = self._buffer(f"h{index}", count, rows) if self._trains else inputs
-        hidden = _Hidden(inputs, z, u, a, out)
-        calls = hidden.calls
+        hidden, calls = _Hidden(inputs, z, u, a, out), list[Call]()
         if inputs is not None:
             calls.append(self._products.forward(index, inputs, z))
         if observed:
-            calls.append(lambda: self._observer.preactivation(index, z))
+            calls.append(lambda: given.observer.preactivation(index, z))
         if shape.norm != "none":
-            calls.append(lambda: self._normalise(index, hidden))
+            calls.append(partial(_normalise, hidden, self._layers[index], index, shape.norm, given, self._trains))
         if observed:
-            calls.append(lambda: self._observer.activation_input(index, u))
+            calls.append(lambda: given.observer.activation_input(index, u))
         calls += [kernel.apply(part(u, trials), part(a, trials)) for trials, kernel in self._runs[index]]
         if shape.residual and inputs is not None:
             calls.append(partial(torch.add, inputs, a, out=out))
         if observed:
-            calls.append(lambda: self._observer.activation(index, out))
-        return hidden
+            calls.append(lambda: given.observer.activation(index, out))
+        return hidden, calls
 
     def _bind_back(
         self, bound: Sequence[_Hidden], gradients: Sequence[LayerParameters], from_output: Tensor
@@ -249,7 +259,8 @@ class Passes:
         back = []
         for index in reversed(range(len(counts))):
             arriving, hidden = here[: counts[index]], bound[index]
-            delta, calls = arriving, list[Call]()
+            delta = arriving
+            calls: list[Call] = []
             if shape.residual and index > 0:
                 delta = self._buffer("delta", *arriving.shape[:2])
                 calls.append(partial(delta.copy_, arriving))
@@ -257,7 +268,7 @@ class Passes:
                 kept = hidden.u if kernel.keeps_z else hidden.a
                 calls.append(kernel.pass_back(part(delta, trials), part(kept, trials)))
             if shape.norm != "none":
-                calls.append(partial(self._normalise_back, index, delta, hidden, gradients[index]))
+                calls.append(partial(_normalise_back, hidden, self._layers[index], delta, gradients[index]))
             if hidden.inputs is not None:
                 below = there[: counts[index]]
                 calls += self._products.back(index, hidden.inputs, delta, below, add=shape.residual)
@@ -267,15 +278,6 @@ class Passes:
             back.append(_Returning(arriving, delta, calls))
             here, there = there, here
         return back
-
-    def _normalise(self, index: int, hidden: _Hidden) -> None:
-        own = None if self._trains or not self._moments else self._moments[index]
-        hidden.normalised = normalise(hidden.z, self._layers[index], own, self._network.shape.norm, hidden.u)
-        self._observer.normalisation(index, hidden.normalised)
-
-    def _normalise_back(self, index: int, delta: Tensor, hidden: _Hidden, into: LayerParameters) -> None:
-        if hidden.normalised is not None:
-            normalise_back(delta, self._layers[index], hidden.normalised, into)
 
     def _from_output(self, signal: Tensor) -> Tensor:
         """The signal that reaches the top hidden layers, [trial, row, unit]."""
@@ -299,3 +301,14 @@ class Passes:
     def _buffer(self, name: str, trials: int, rows: int, columns: int | None = None) -> Tensor:
         """Memory [trial, row, column], as many as a hidden layer has units; the same for the same name."""
         return self._scratch.take(name, trials, rows, self._network.shape.width if columns is None else columns)
+
+
+def _normalise(hidden: _Hidden, layer: LayerParameters, index: int, kind: str, given: _Given, by_batch: bool) -> None:
+    moments = None if by_batch or not given.moments else given.moments[index]
+    hidden.normalised = normalise(hidden.z, layer, moments, kind, hidden.u)
+    given.observer.normalisation(index, hidden.normalised)
+
+
+def _normalise_back(hidden: _Hidden, layer: LayerParameters, delta: Tensor, into: LayerParameters) -> None:
+    if hidden.normalised is not None:
+        normalise_back(delta, layer, hidden.normalised, into)

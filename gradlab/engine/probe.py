@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class UnitProbe:
         at_once: bool = False,
     ) -> None:
         self._layout, self._x, self._y, self._kind = layout, x, y, kind
-        self.doubts = Doubts(self._exactly, layout, len(x), at_once)
+        self.doubts = Doubts(partial(_exactly, x, y), layout, len(x), at_once)
         self._looks: dict[int, tuple[Chunk, list[Look]]] = {}
         for examples in (len(part) for part, _ in _chunks(layout, x, y)):
             if examples not in self._looks:
@@ -88,9 +89,6 @@ class UnitProbe:
             self.doubts.add(Doubt(again, stack.of(again), found))
         return found
 
-    def _exactly(self, joining: Joining, doubts: Sequence[Doubt]) -> Statistics:
-        return measure_units(joining.snapshot([doubt.stack for doubt in doubts]), self._x, self._y)
-
     def _cancels(self, found: Statistics, sizes: Tensor) -> Tensor:
         """In which trials pre-activations are so small beside what they are added up from that float32 loses them."""
         shape = self._layout.shape
@@ -100,6 +98,10 @@ class UnitProbe:
         inputs = (3.0 if shape.family == "cnn" else 1.0) * torch.cat([first, h[:-1]])
         kept = cancellation(self._layout, inputs, sizes[:, :-1], z, rows) < CANCELLATION
         return ~(kept | ~self._layout.presence(z)[:-1]).all(0)
+
+
+def _exactly(x: Tensor, y: Tensor, joining: Joining, doubts: Sequence[Doubt]) -> Statistics:
+    return measure_units(joining.snapshot([doubt.stack for doubt in doubts]), x, y)
 
 
 def measure_units(stack: Snapshot, x: Tensor, y: Tensor, spread: bool = False) -> Statistics:
