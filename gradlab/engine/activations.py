@@ -215,12 +215,16 @@ def _saturated_dip(derivative: Elementwise, sup: float) -> Region:
 
     def crossing(slope: float, left: float, right: float) -> float:
         """Where the derivative is `slope`, between two places on either side of that, by bisection."""
-        rises = float(derivative(torch.tensor(right, dtype=torch.float64))) > slope
+
+        def exceeds(z: float) -> bool:
+            return float(derivative(torch.tensor(z, dtype=torch.float64))) > slope
+
+        rises = exceeds(right)
         while True:
             middle = (left + right) / 2
             if middle in (left, right):
                 return middle
-            if (float(derivative(torch.tensor(middle, dtype=torch.float64))) > slope) == rises:
+            if exceeds(middle) == rises:
                 right = middle
             else:
                 left = middle

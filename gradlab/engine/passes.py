@@ -199,8 +199,7 @@ class Passes:
     def _bind(self, examples: int, observed: bool) -> _Pass:
         network, shape, output = self._network, self._network.shape, self._layers[-1]
         trials, rows = network.counts[0], examples * shape.positions
-        mixed = network.counts[-1] < trials
-        top = self._buffer("top", trials, rows) if mixed else None
+        top = self._buffer("top", trials, rows) if network.counts[-1] < trials else None
         calls: list[Call] = []
         bound: list[_Hidden] = []
         h: Tensor | None = None
@@ -234,7 +233,8 @@ class Passes:
         out = a
         if shape.residual and inputs is not None:
             out = self._buffer(f"h{index}", count, rows) if self._trains else inputs
-        hidden, calls = _Hidden(inputs, z, u, a, out), list[Call]()
+        hidden = _Hidden(inputs, z, u, a, out)
+        calls: list[Call] = []
         if inputs is not None:
             calls.append(self._products.forward(index, inputs, z))
         if observed:

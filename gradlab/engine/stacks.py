@@ -35,7 +35,6 @@ RECORDED_ROWS = 1 << 20
 PARTS = 16
 """A sweep is written in about this many parts while they stay below `PART_TRIALS`."""
 
-
 _TOLL = {
     "linear": 24,
     "relu": 32,
